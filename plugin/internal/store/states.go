@@ -42,7 +42,7 @@ func EncodeState(s endorsements.ReferenceState) (json.RawMessage, error) {
 func DecodeStates(entries []string) (states []endorsements.ReferenceState, skipped error, err error) {
 	var old []stateAttributes
 	for i, text := range entries {
-		a, err := decodeEntry[stateAttributes](text, typeReferenceValue)
+		a, err := decodeEntry[stateAttributes](text, referenceValue())
 		if err != nil {
 			return nil, nil, fmt.Errorf("stored reference value %d: %w", i, err)
 		}

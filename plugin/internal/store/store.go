@@ -25,11 +25,12 @@ import (
 // Scheme is the attestation scheme's name, in stores, policies and EARs.
 const Scheme = "PARSEC_TPM"
 
-// Types of entries, as Veraison names them.
-const (
-	typeTrustAnchor    = "trust anchor"
-	typeReferenceValue = "reference value"
-)
+// entryType is an entry's type: as Veraison v0.0.2501 writes it, and as its
+// predecessors did, whose entries may still be in a store.
+type entryType struct{ name, old string }
+
+func trustAnchor() entryType    { return entryType{"trust anchor", "VERIFICATION_KEY"} }
+func referenceValue() entryType { return entryType{"reference value", "REFERENCE_VALUE"} }
 
 // entry is a stored endorsement with attributes of type A.
 type entry[A any] struct {
@@ -39,13 +40,13 @@ type entry[A any] struct {
 }
 
 // decodeEntry reads an entry of this scheme.
-func decodeEntry[A any](text, want string) (A, error) {
+func decodeEntry[A any](text string, want entryType) (A, error) {
 	var e entry[A]
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		return e.Attributes, fmt.Errorf("decoding JSON: %w", err)
 	}
-	if e.Scheme != Scheme || e.Type != want {
-		return e.Attributes, fmt.Errorf("is a %.40q of scheme %.40q, want a %q of %q", e.Type, e.Scheme, want, Scheme)
+	if e.Scheme != Scheme || e.Type != want.name && e.Type != want.old {
+		return e.Attributes, fmt.Errorf("is a %.40q of scheme %.40q, want a %q of %q", e.Type, e.Scheme, want.name, Scheme)
 	}
 	return e.Attributes, nil
 }
@@ -67,7 +68,7 @@ func EncodeAnchor(a endorsements.TrustAnchor) (json.RawMessage, error) {
 func DecodeAnchors(entries []string) ([]endorsements.TrustAnchor, error) {
 	anchors := make([]endorsements.TrustAnchor, 0, len(entries))
 	for i, text := range entries {
-		attributes, err := decodeEntry[anchorAttributes](text, typeTrustAnchor)
+		attributes, err := decodeEntry[anchorAttributes](text, trustAnchor())
 		if err != nil {
 			return nil, fmt.Errorf("stored trust anchor %d: %w", i, err)
 		}
@@ -91,7 +92,7 @@ func AnchorClasses(entries []string) ([]string, error) {
 	for i, text := range entries {
 		a, err := decodeEntry[struct {
 			Class string `json:"parsec-tpm.class-id"`
-		}](text, typeTrustAnchor)
+		}](text, trustAnchor())
 		if err == nil && a.Class == "" {
 			err = errors.New("has no class")
 		}
@@ -131,13 +132,17 @@ func AnchorKeyOf(tenant string, attributes json.RawMessage) (string, error) {
 	return AnchorKey(tenant, anchor.KID), nil
 }
 
-// ClassKeyOf is the key to store a reference state's attributes under.
+// ClassKeyOf is the key to store a reference value's attributes under, in either
+// plugin's form.
 func ClassKeyOf(tenant string, attributes json.RawMessage) (string, error) {
 	var a stateAttributes
 	if err := json.Unmarshal(attributes, &a); err != nil {
 		return "", fmt.Errorf("reference state to be stored: decoding JSON: %w", err)
 	}
 	state, err := a.state()
+	if a.PCRs == "" {
+		state, err = oneState([]stateAttributes{a})
+	}
 	if err != nil {
 		return "", fmt.Errorf("reference state to be stored: %w", err)
 	}
