@@ -1,0 +1,75 @@
+// Copyright 2026 Contributors to the Veraison project.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package layers holds the module's architecture true: dependencies point
+// downwards only, and whoever imports the SDK does not link a verifier.
+package layers
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/veraison/attested-tls/"
+
+// deps lists what a package links, directly or not.
+func deps(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-deps", module+pkg).Output()
+	require.NoError(t, err, pkg)
+	list := strings.Fields(string(out))
+	require.Contains(t, list, module+pkg)
+	return list
+}
+
+func TestNoVerifierInTheSDK(t *testing.T) {
+	heavy := []string{
+		"github.com/veraison/services", "github.com/gin-gonic", "github.com/spf13/viper",
+		"github.com/open-policy-agent", "github.com/hashicorp", "google.golang.org/grpc",
+	}
+	for _, pkg := range []string{"attester", "appraisal", "endorsements", "bundle", "kat", "pat"} {
+		for _, dep := range deps(t, pkg) {
+			for _, prefix := range heavy {
+				assert.False(t, strings.HasPrefix(dep, prefix), "%s links %s", pkg, dep)
+			}
+		}
+	}
+}
+
+// The simulator is C, for tests and demonstrations; nobody gets it unasked.
+func TestNoSimulatorUnasked(t *testing.T) {
+	for _, pkg := range []string{"attester", "appraisal", "plugin"} {
+		for _, dep := range deps(t, pkg) {
+			assert.NotContains(t, dep, "simulator", pkg)
+		}
+	}
+}
+
+func TestDependenciesPointDownwards(t *testing.T) {
+	for pkg, forbidden := range map[string][]string{
+		"kat":          {"pat", "bundle", "endorsements", "appraisal", "attester", "plugin"},
+		"pat":          {"kat", "bundle", "endorsements", "appraisal", "attester", "plugin"},
+		"bundle":       {"endorsements", "appraisal", "attester", "plugin"},
+		"endorsements": {"kat", "pat", "bundle", "appraisal", "attester", "plugin"},
+		"appraisal":    {"attester", "plugin"},
+		"attester":     {"endorsements", "appraisal", "plugin"},
+	} {
+		list := deps(t, pkg)
+		for _, f := range forbidden {
+			above := slices.ContainsFunc(list, func(dep string) bool {
+				return dep == module+f || strings.HasPrefix(dep, module+f+"/")
+			})
+			assert.False(t, above, "%s depends on %s", pkg, f)
+		}
+		for _, dep := range list {
+			assert.NotContains(t, dep, "internal/evidencetest", pkg)
+			assert.NotContains(t, dep, "internal/tpmtest", pkg)
+			assert.NotEqual(t, "testing", dep, pkg)
+		}
+	}
+}
