@@ -13,10 +13,8 @@
 package evidence
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/veraison/ear"
@@ -25,6 +23,7 @@ import (
 
 	"github.com/veraison/attested-tls/appraisal"
 	"github.com/veraison/attested-tls/bundle"
+	"github.com/veraison/attested-tls/internal/earresult"
 	"github.com/veraison/attested-tls/plugin/internal/guard"
 	"github.com/veraison/attested-tls/plugin/internal/store"
 )
@@ -103,7 +102,7 @@ func (h *Handler) AppraiseEvidence(ec *proto.EvidenceContext, endorsements []str
 
 func (h *Handler) logResult(r *appraisal.Result) {
 	if r.Status() != appraisal.TierAffirming {
-		h.log.Warn("evidence not affirmed", "kid", hex.EncodeToString(r.Claims.KID), "status", r.Status().String(), "reason", reasons(r))
+		h.log.Warn("evidence not affirmed", "kid", hex.EncodeToString(r.Claims.KID), "status", r.Status().String(), "reason", earresult.Reasons(r))
 	} else if h.log.IsDebug() {
 		h.log.Debug("evidence affirmed", "kid", hex.EncodeToString(r.Claims.KID), "pcrs", r.Claims.PAT.Selection.String())
 	}
@@ -113,33 +112,10 @@ func (h *Handler) logResult(r *appraisal.Result) {
 // extracted.
 func attestationResult(r *appraisal.Result, evidence map[string]any) (*ear.AttestationResult, error) {
 	result := handler.CreateAttestationResult(store.Scheme)
-	a, ok := result.Submods[store.Scheme]
-	if !ok || a.TrustVector == nil || a.Status == nil {
-		return nil, errors.New("the EAR library made a result without a trust vector")
-	}
-	a.TrustVector.InstanceIdentity = ear.TrustClaim(r.Vector.InstanceIdentity)
-	a.TrustVector.Executables = ear.TrustClaim(r.Vector.Executables)
-	a.TrustVector.Hardware = ear.TrustClaim(r.Vector.Hardware)
-	a.TrustVector.StorageOpaque = ear.TrustClaim(r.Vector.StorageOpaque)
-	a.UpdateStatusFromTrustVector()
-	a.VeraisonAnnotatedEvidence = &evidence
-	if r.Key != nil {
-		// What ear's SetKeyAttestation writes, from the encoded key.
-		a.VeraisonKeyAttestation = &map[string]any{"akpub": base64.RawURLEncoding.EncodeToString(r.Key)}
-	}
-	if len(r.Problems) > 0 {
-		// Veraison's own name for what it has to say about a result.
-		a.VeraisonPolicyClaims = &map[string]any{"problem": reasons(r)}
+	if err := earresult.Fill(result.Submods[store.Scheme], r, evidence); err != nil {
+		return nil, err
 	}
 	return result, nil
-}
-
-func reasons(r *appraisal.Result) string {
-	texts := make([]string, len(r.Problems))
-	for i, p := range r.Problems {
-		texts[i] = p.String()
-	}
-	return strings.Join(texts, "; ")
 }
 
 // refuse tells the host whether the evidence is to blame. Bad evidence makes a

@@ -20,10 +20,11 @@ import (
 	"slices"
 
 	"github.com/veraison/attested-tls/endorsements"
+	"github.com/veraison/attested-tls/internal/earresult"
 )
 
 // Scheme is the attestation scheme's name, in stores, policies and EARs.
-const Scheme = "PARSEC_TPM"
+const Scheme = earresult.Submod
 
 // entryType is an entry's type: as Veraison v0.0.2501 writes it, and as its
 // predecessors did, whose entries may still be in a store.
