@@ -17,12 +17,18 @@ import (
 	"github.com/veraison/attested-tls/plugin/evidence"
 )
 
+// logEnv names the environment variable that sets the plugin's log level: trace,
+// debug, info (the default), warn, error or off. The VTS hands its environment
+// on.
+const logEnv = "ATTESTED_TLS_PLUGIN_LOG"
+
 func main() {
 	// go-plugin's host reads JSON lines from stderr and logs them at their
-	// own level. Which levels are shown is the host's configuration.
+	// own level. It parses every line before it drops one, so what is not
+	// wanted is better not written.
 	log := hclog.New(&hclog.LoggerOptions{
 		Name:       "attested-tls",
-		Level:      hclog.Debug,
+		Level:      logLevel(os.Getenv(logEnv)),
 		Output:     os.Stderr,
 		JSONFormat: true,
 	})
@@ -30,4 +36,12 @@ func main() {
 	handler.RegisterStoreHandler(evidence.NewStoreHandler(log.Named("store")))
 	handler.RegisterEndorsementHandler(endorsement.NewHandler(log.Named("endorsement"), nil))
 	plugin.Serve()
+}
+
+// logLevel falls back to info: a typing error must not silence the plugin.
+func logLevel(name string) hclog.Level {
+	if level := hclog.LevelFromString(name); level != hclog.NoLevel {
+		return level
+	}
+	return hclog.Info
 }
