@@ -52,4 +52,7 @@ build plugins-parsec-tpm/parsec-tpm.plugin "$services/scheme/parsec-tpm/plugin/c
 
 build store-init ./cmd/store-init
 
+# What internal/bench measures this project's plugin against.
+build parsec-tpm-bench ./cmd/bench
+
 echo "deploy: done"

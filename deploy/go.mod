@@ -9,7 +9,13 @@ tool (
 	github.com/veraison/services/vts/cmd/vts-service
 )
 
-require github.com/mattn/go-sqlite3 v1.14.14
+require (
+	github.com/mattn/go-sqlite3 v1.14.14
+	github.com/spf13/viper v1.13.0
+	github.com/veraison/ear v1.1.2
+	github.com/veraison/services v0.0.2501
+	google.golang.org/protobuf v1.33.0
+)
 
 require (
 	filippo.io/edwards25519 v1.1.0 // indirect
@@ -83,7 +89,6 @@ require (
 	github.com/spf13/cast v1.5.0 // indirect
 	github.com/spf13/jwalterweatherman v1.1.0 // indirect
 	github.com/spf13/pflag v1.0.5 // indirect
-	github.com/spf13/viper v1.13.0 // indirect
 	github.com/stretchr/testify v1.9.0 // indirect
 	github.com/subosito/gotenv v1.4.1 // indirect
 	github.com/tbaehler/gin-keycloak v1.6.1 // indirect
@@ -94,12 +99,10 @@ require (
 	github.com/veraison/cmw v0.1.0 // indirect
 	github.com/veraison/corim v1.1.3-0.20241003171039-fe09de9f3764 // indirect
 	github.com/veraison/dice v0.0.1 // indirect
-	github.com/veraison/ear v1.1.2 // indirect
 	github.com/veraison/eat v0.0.0-20220117140849-ddaf59d69f53 // indirect
 	github.com/veraison/go-cose v1.3.0-rc.1 // indirect
 	github.com/veraison/parsec v0.2.1-0.20240912163334-0368b9c16228 // indirect
 	github.com/veraison/psatoken v1.2.1-0.20240912124429-aec3ece7886e // indirect
-	github.com/veraison/services v0.0.2501 // indirect
 	github.com/veraison/swid v1.1.1-0.20230911094910-8ffdd07a22ca // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	github.com/xeipuuv/gojsonpointer v0.0.0-20190905194746-02993c407bfb // indirect
@@ -117,7 +120,6 @@ require (
 	golang.org/x/text v0.14.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20240318140521-94a12d6c2237 // indirect
 	google.golang.org/grpc v1.64.0 // indirect
-	google.golang.org/protobuf v1.33.0 // indirect
 	gopkg.in/go-jose/go-jose.v2 v2.6.3 // indirect
 	gopkg.in/ini.v1 v1.67.0 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
