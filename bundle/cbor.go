@@ -59,6 +59,34 @@ func (o *octets) UnmarshalCBOR(data []byte) error {
 	return nil
 }
 
+// size is the length of the bundle's encoding with every head in its shortest
+// form, as Parsec's specification asks for it (CTAP canonical CBOR). What the
+// decoder lets through can be longer by nothing but heads.
+func (w *wire) size() int {
+	text := func(s string) int { return headSize(len(s)) + len(s) }
+	octets := func(name string, o octets) int { return text(name) + headSize(len(o)) + len(o) }
+	k, p := &w.KAT, &w.PAT
+	const maps = 3 // each with fewer than 24 pairs: a head of one byte
+	return maps +
+		text("kat") + text("tpmVer") + text(k.TPMVer) +
+		octets("kid", k.KID) + octets("sig", k.Sig) + octets("certInfo", k.CertInfo) + octets("pubArea", k.PubArea) +
+		text("pat") + text("tpmVer") + text(p.TPMVer) +
+		octets("kid", p.KID) + octets("sig", p.Sig) + octets("attestInfo", p.AttestInfo)
+}
+
+// headSize is the length of the shortest head of a string (RFC 8949, section
+// 3).
+func headSize(n int) int {
+	switch {
+	case n < 24:
+		return 1
+	case n < 1<<8:
+		return 2
+	default:
+		return 3 // as long as a bundle can be
+	}
+}
+
 // Encode makes the bundle of two tokens, deterministically (RFC 8949, section
 // 4.2.1). It does not look inside them.
 func Encode(k kat.Token, p pat.Token) ([]byte, error) {
@@ -85,7 +113,11 @@ func Decode(data []byte) (kat.Token, pat.Token, error) {
 	}
 	var w wire
 	if err := dec.Unmarshal(data, &w); err != nil {
-		return kat.Token{}, pat.Token{}, badevidence.Errorf(Malformed, "", "evidence is not a CBOR map of kat and pat: %w", err)
+		return kat.Token{}, pat.Token{}, badevidence.Errorf(Malformed, "", "evidence is not a CBOR map of kat and pat: %w", inCBORsWords(err))
+	}
+	if n := w.size(); len(data) > n {
+		return kat.Token{}, pat.Token{}, badevidence.Errorf(Malformed, "",
+			"evidence is not in its shortest form: %d bytes where %d will do", len(data), n)
 	}
 	k, p := &w.KAT, &w.PAT
 	hasKAT := k.TPMVer != "" || k.KID != nil || k.Sig != nil || k.CertInfo != nil || k.PubArea != nil
@@ -96,6 +128,15 @@ func Decode(data []byte) (kat.Token, pat.Token, error) {
 	}
 	return kat.Token{TPMVer: k.TPMVer, KID: k.KID, Sig: k.Sig, CertInfo: k.CertInfo, PubArea: k.PubArea},
 		pat.Token{TPMVer: p.TPMVer, KID: p.KID, Sig: p.Sig, AttestInfo: p.AttestInfo}, nil
+}
+
+// inCBORsWords takes the Go types out of the library's message.
+func inCBORsWords(err error) error {
+	var mismatch *cbor.UnmarshalTypeError
+	if errors.As(err, &mismatch) {
+		return fmt.Errorf("a CBOR %s stands where another type belongs", mismatch.CBORType)
+	}
+	return err
 }
 
 // encoder and decoder are made once and immutable from then on.

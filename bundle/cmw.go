@@ -94,7 +94,7 @@ func decodeCBOR(data []byte) (record, error) {
 	}
 	var parts []cbor.RawMessage
 	if err := dec.Unmarshal(data, &parts); err != nil {
-		return record{}, fmt.Errorf("not a CBOR record: %w", err)
+		return record{}, fmt.Errorf("not a CBOR record: %w", inCBORsWords(err))
 	}
 	if len(parts) < 2 || len(parts) > 3 {
 		return record{}, errRecordSize
@@ -102,7 +102,7 @@ func decodeCBOR(data []byte) (record, error) {
 	var r record
 	var value octets
 	if err := dec.Unmarshal(parts[0], &r.mediaType); err != nil {
-		return record{}, fmt.Errorf("type: %w", err)
+		return record{}, fmt.Errorf("type: %w", inCBORsWords(err))
 	}
 	if err := value.UnmarshalCBOR(parts[1]); err != nil {
 		return record{}, fmt.Errorf("value: %w", err)
@@ -111,7 +111,7 @@ func decodeCBOR(data []byte) (record, error) {
 	if len(parts) == 3 {
 		r.indicated = true
 		if err := dec.Unmarshal(parts[2], &r.indicator); err != nil {
-			return record{}, fmt.Errorf("indicator: %w", err)
+			return record{}, fmt.Errorf("indicator: %w", inCBORsWords(err))
 		}
 	}
 	return r, nil

@@ -49,6 +49,7 @@ bad-endorsement-unknown-triples
 bad-evidence-bundle-array
 bad-evidence-bundle-duplicate-key
 bad-evidence-bundle-indefinite-map
+bad-evidence-bundle-long-map-head
 bad-evidence-bundle-no-kat
 bad-evidence-bundle-no-pat
 bad-evidence-bundle-oversized
@@ -107,6 +108,7 @@ bad-evidence-pat-attestinfo-altered
 bad-evidence-pat-attestinfo-trailing
 bad-evidence-pat-attestinfo-truncated
 bad-evidence-pat-duplicate-key
+bad-evidence-pat-long-bytes-head
 bad-evidence-pat-magic
 bad-evidence-pat-no-attestinfo
 bad-evidence-pat-no-tpmver

@@ -554,7 +554,7 @@ func bundleCases() []vectorCase {
 			func(s *scene) []byte { return trailed(whole(s)) }),
 		malformed("bundle-truncated", "the bundle lacks its last byte", specTooLittle, "", "unexpected EOF",
 			func(s *scene) []byte { b := whole(s); return b[:len(b)-1] }),
-		malformed("bundle-array", "the bundle is an array of the tokens", specBundle, "", "cannot unmarshal array",
+		malformed("bundle-array", "the bundle is an array of the tokens", specBundle, "", "a CBOR array",
 			func(s *scene) []byte {
 				return slices.Concat(head(cborArray, 2), object(katFields(s.kat)...), object(patFields(s.pat)...))
 			}),
@@ -599,6 +599,15 @@ func bundleCases() []vectorCase {
 			inKAT(func(t kat.Token) []byte {
 				sig := slices.Concat([]byte{cborBytes<<5 | cborIndefinite}, byteString(t.Sig), []byte{cborBreak})
 				return object(replaced(katFields(t), "sig", sig)...)
+			})),
+		malformed("bundle-long-map-head", "the bundle is a map whose length takes a byte more than it needs", specBundle, "", "shortest form",
+			func(s *scene) []byte {
+				return slices.Concat([]byte{cborMap<<5 | 24, 2}, entries(s.katField(), s.patField()))
+			}),
+		malformed("pat-long-bytes-head", "pat.attestInfo's length takes more bytes than it needs", specPAT, "", "shortest form",
+			inPAT(func(t pat.Token) []byte {
+				long := binary.BigEndian.AppendUint64([]byte{cborBytes<<5 | 27}, uint64(len(t.AttestInfo)))
+				return object(replaced(patFields(t), "attestInfo", append(long, t.AttestInfo...))...)
 			})),
 		malformed("bundle-tag", "the bundle is tagged as CBOR (tag 55799)", specBundle, "", "tag",
 			func(s *scene) []byte { return append(head(cborTag, 55799), whole(s)...) }),

@@ -44,7 +44,7 @@ type entry[A any] struct {
 func decodeEntry[A any](text string, want entryType) (A, error) {
 	var e entry[A]
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		return e.Attributes, fmt.Errorf("decoding JSON: %w", err)
+		return e.Attributes, inJSONsWords(err)
 	}
 	if e.Scheme != Scheme || e.Type != want.name && e.Type != want.old {
 		return e.Attributes, fmt.Errorf("is a %.40q of scheme %.40q, want a %q of %q", e.Type, e.Scheme, want.name, Scheme)
@@ -107,6 +107,15 @@ func AnchorClasses(entries []string) ([]string, error) {
 	return classes, nil
 }
 
+// inJSONsWords takes the Go types out of the decoder's message.
+func inJSONsWords(err error) error {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) {
+		return fmt.Errorf("decoding JSON: %q is a %s where another type belongs", mismatch.Field, mismatch.Value)
+	}
+	return fmt.Errorf("decoding JSON: %w", err)
+}
+
 // AnchorKey is the store's key for the attestation key kid.
 func AnchorKey(tenant string, kid []byte) string {
 	return key(tenant, base64.StdEncoding.EncodeToString(kid))
@@ -124,7 +133,7 @@ func key(tenant, path string) string {
 func AnchorKeyOf(tenant string, attributes json.RawMessage) (string, error) {
 	var a anchorAttributes
 	if err := json.Unmarshal(attributes, &a); err != nil {
-		return "", fmt.Errorf("trust anchor to be stored: decoding JSON: %w", err)
+		return "", fmt.Errorf("trust anchor to be stored: %w", inJSONsWords(err))
 	}
 	anchor, err := a.anchor()
 	if err != nil {
@@ -138,7 +147,7 @@ func AnchorKeyOf(tenant string, attributes json.RawMessage) (string, error) {
 func ClassKeyOf(tenant string, attributes json.RawMessage) (string, error) {
 	var a stateAttributes
 	if err := json.Unmarshal(attributes, &a); err != nil {
-		return "", fmt.Errorf("reference state to be stored: decoding JSON: %w", err)
+		return "", fmt.Errorf("reference state to be stored: %w", inJSONsWords(err))
 	}
 	state, err := a.state()
 	if a.PCRs == "" {

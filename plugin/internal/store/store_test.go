@@ -170,7 +170,7 @@ func TestDecodeStatesRefuses(t *testing.T) {
 		"null":                {stored("reference value", `null`), "the store holds a reference value that is incomplete or of another class"},
 		"old without a PCR":   {strings.Replace(pcrEntry("1", "0", digest1), `,"parsec-tpm.pcr":0`, "", 1), "the store holds a reference value that is incomplete or of another class"},
 		"old PCR 32":          {pcrEntry("1", "32", digest1), "the store holds a reference value that is incomplete or of another class"},
-		"old negative PCR":    {pcrEntry("1", "-1", digest1), entry0 + "decoding JSON: json: cannot unmarshal number -1 into Go struct field stateAttributes.attributes.parsec-tpm.pcr of type uint"},
+		"old negative PCR":    {pcrEntry("1", "-1", digest1), entry0 + `decoding JSON: "attributes.parsec-tpm.pcr" is a number -1 where another type belongs`},
 		"old SHA-256/128":     {pcrEntry("2", "0", digest1), "digest algorithm 2 is not accepted: want 1 (sha-256), 7 (sha-384) or 8 (sha-512)"},
 		"old digest's length": {pcrEntry("7", "0", digest1), "values[0]: expected the 48 bytes of sha384, found 32 bytes"},
 		"old without digest":  {pcrEntry("1", "0", ""), "values[0]: expected the 32 bytes of sha256, found 0 bytes"},
