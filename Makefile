@@ -44,6 +44,7 @@ veraison: ## bin/veraison/{vts,provisioning,verification}-service, from the vers
 .PHONY: bench
 bench: deps-demo build veraison ## benchmarks, side by side in one run
 	$(GO) run ./internal/bench
+	$(GO) test -run '^$$' -bench Attest -benchtime 2s ./attester
 
 .PHONY: fuzz
 fuzz: deps-demo ## every fuzz target for FUZZTIME (30s) each
@@ -68,9 +69,10 @@ lint: deps-demo ## gofmt, go vet, staticcheck
 clean: ## remove bin
 	rm -rf bin
 
-# The TPM simulator is C and needs OpenSSL's headers; the tests also run swtpm.
+# The TPM simulator is C and needs OpenSSL's headers; the tests also run swtpm
+# and tpm2-tools.
 .PHONY: deps-demo deps-test
 deps-demo:
 	@scripts/deps.sh libssl-dev
 deps-test:
-	@scripts/deps.sh libssl-dev swtpm
+	@scripts/deps.sh libssl-dev swtpm tpm2-tools

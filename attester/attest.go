@@ -4,6 +4,7 @@
 package attester
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/veraison/attested-tls/bundle"
+	"github.com/veraison/attested-tls/internal/tpmwire"
 	"github.com/veraison/attested-tls/kat"
 	"github.com/veraison/attested-tls/pat"
 )
@@ -26,7 +28,8 @@ const (
 // tpmVersion is the tokens' tpmVer.
 const tpmVersion = "2.0"
 
-// AttestConfig says what is attested, and by which key. All of it is needed.
+// AttestConfig says what is attested, and by which key. All of it is needed;
+// the keys are of one TPM.
 type AttestConfig struct {
 	AK        *AK
 	TIK       *TIK
@@ -50,23 +53,17 @@ func (t *TPM) Attest(ctx context.Context, cfg AttestConfig, nonce []byte) ([]byt
 	}
 	nonce = slices.Clone(nonce) // the operation may outlive this call
 	evidence, err := run(ctx, t, func(o *operation) ([]byte, error) {
-		signer, err := o.load(ak)
-		if err != nil {
-			return nil, fmt.Errorf("loading the AK: %w", err)
-		}
-		subject, err := o.load(tik)
-		if err != nil {
-			return nil, fmt.Errorf("loading the TIK: %w", err)
-		}
-		k, err := o.certify(ak, signer, tik, subject, nonce)
-		if err != nil {
-			return nil, err
-		}
-		p, err := o.quote(ak, signer, selection, nonce)
-		if err != nil {
-			return nil, err
-		}
-		return bundle.Encode(k, p)
+		return using(o, func(h []tpm2.AuthHandle) ([]byte, error) {
+			k, err := o.certify(ak, h[0], tik, h[1], nonce)
+			if err != nil {
+				return nil, err
+			}
+			p, err := o.quote(ak, h[0], selection, nonce)
+			if err != nil {
+				return nil, err
+			}
+			return bundle.Encode(k, p)
+		}, need{"the AK", ak}, need{"the TIK", tik})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("attesting: %w", err)
@@ -85,15 +82,9 @@ func (t *TPM) Certify(ctx context.Context, signer, subject *Key, nonce []byte) (
 	}
 	nonce = slices.Clone(nonce)
 	k, err := run(ctx, t, func(o *operation) (kat.Token, error) {
-		s, err := o.load(signer)
-		if err != nil {
-			return kat.Token{}, fmt.Errorf("loading the signer: %w", err)
-		}
-		c, err := o.load(subject)
-		if err != nil {
-			return kat.Token{}, fmt.Errorf("loading the certified key: %w", err)
-		}
-		return o.certify(signer, s, subject, c, nonce)
+		return using(o, func(h []tpm2.AuthHandle) (kat.Token, error) {
+			return o.certify(signer, h[0], subject, h[1], nonce)
+		}, need{"the signer", signer}, need{"the certified key", subject})
 	})
 	if err != nil {
 		return kat.Token{}, fmt.Errorf("certifying: %w", err)
@@ -116,11 +107,9 @@ func (t *TPM) Quote(ctx context.Context, signer *Key, sel Selection, nonce []byt
 	}
 	nonce = slices.Clone(nonce)
 	p, err := run(ctx, t, func(o *operation) (pat.Token, error) {
-		s, err := o.load(signer)
-		if err != nil {
-			return pat.Token{}, fmt.Errorf("loading the signer: %w", err)
-		}
-		return o.quote(signer, s, selection, nonce)
+		return using(o, func(h []tpm2.AuthHandle) (pat.Token, error) {
+			return o.quote(signer, h[0], selection, nonce)
+		}, need{"the signer", signer})
 	})
 	if err != nil {
 		return pat.Token{}, fmt.Errorf("quoting: %w", err)
@@ -137,49 +126,58 @@ func checkNonce(nonce []byte) error {
 
 // certify is TPM2_Certify (Part 3). The scheme is the signer's own.
 func (o *operation) certify(signer *Key, s tpm2.AuthHandle, subject *Key, c tpm2.AuthHandle, nonce []byte) (kat.Token, error) {
-	rsp, err := tpm2.Certify{
-		ObjectHandle:   c,
-		SignHandle:     s,
-		QualifyingData: tpm2.TPM2BData{Buffer: nonce},
-	}.Execute(o)
+	info, sig, err := o.attestation(tpm2.TPMCCCertify, appendNonce(nil, nonce), c.Handle, s.Handle)
 	if err != nil {
 		return kat.Token{}, fmt.Errorf("TPM2_Certify: %w", err)
+	}
+	attest, err := signedBy(signer, info, tpm2.TPMSTAttestCertify)
+	if err != nil {
+		return kat.Token{}, fmt.Errorf("TPM2_Certify: %w", err)
+	}
+	if !bytes.Equal(attest.CertifiedName, subject.name.Buffer) {
+		return kat.Token{}, fmt.Errorf("TPM2_Certify: %w", errReplaced)
 	}
 	return kat.Token{
 		TPMVer:   tpmVersion,
 		KID:      signer.KID(),
-		Sig:      tpm2.Marshal(rsp.Signature),
-		CertInfo: rsp.CertifyInfo.Bytes(),
+		Sig:      sig,
+		CertInfo: info,
 		PubArea:  subject.PubArea(),
 	}, nil
 }
 
 // quote is TPM2_Quote (Part 3). The scheme is the signer's own.
 func (o *operation) quote(signer *Key, s tpm2.AuthHandle, want tpm2.TPMLPCRSelection, nonce []byte) (pat.Token, error) {
-	rsp, err := tpm2.Quote{
-		SignHandle:     s,
-		QualifyingData: tpm2.TPM2BData{Buffer: nonce},
-		PCRSelect:      want,
-	}.Execute(o)
+	parameters := appendSelection(appendNonce(nil, nonce), want)
+	info, sig, err := o.attestation(tpm2.TPMCCQuote, parameters, s.Handle)
 	if err != nil {
 		return pat.Token{}, fmt.Errorf("TPM2_Quote: %w", o.explainBanks(err, want))
 	}
-	attest, err := rsp.Quoted.Contents()
+	attest, err := signedBy(signer, info, tpm2.TPMSTAttestQuote)
 	if err != nil {
-		return pat.Token{}, fmt.Errorf("TPM2_Quote: reading what was signed: %w", err)
-	}
-	quote, err := attest.Attested.Quote()
-	if err != nil {
-		return pat.Token{}, fmt.Errorf("TPM2_Quote: reading what was signed: %w", err)
+		return pat.Token{}, fmt.Errorf("TPM2_Quote: %w", err)
 	}
 	// A TPM leaves out PCRs that it does not have and signs the rest.
-	if !sameSelection(quote.PCRSelect, want) {
-		return pat.Token{}, fmt.Errorf("TPM2_Quote: %w", o.wrongSelection(quote.PCRSelect, want))
+	if got := attest.Selection; !sameSelection(got, want) {
+		return pat.Token{}, fmt.Errorf("TPM2_Quote: %w", o.wrongSelection(listed(got), want))
 	}
 	return pat.Token{
 		TPMVer:     tpmVersion,
 		KID:        signer.KID(),
-		Sig:        tpm2.Marshal(rsp.Signature),
-		AttestInfo: rsp.Quoted.Bytes(),
+		Sig:        sig,
+		AttestInfo: info,
 	}, nil
+}
+
+// signedBy decodes an attestation and checks that signer signed it (Part 2,
+// section 10.12.12: qualifiedSigner), not what took its place in the TPM.
+func signedBy(signer *Key, b []byte, typ tpm2.TPMST) (tpmwire.Attest, error) {
+	attest, err := tpmwire.ParseAttest(b, typ)
+	if err != nil {
+		return tpmwire.Attest{}, fmt.Errorf("reading what was signed: %w", err)
+	}
+	if !bytes.Equal(attest.QualifiedSigner, signer.qualified) {
+		return tpmwire.Attest{}, errReplaced
+	}
+	return attest, nil
 }

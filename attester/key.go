@@ -22,20 +22,30 @@ import (
 const ueidRAND = 0x01
 
 // Key is an asymmetric key that one TPM can use. It is kept outside the TPM,
-// encrypted by it, and loaded for each use. A Key's attributes are anything:
-// [AK] and [TIK] are keys whose attributes are known.
+// encrypted by it, or in the TPM at a persistent handle. A Key's attributes are
+// anything: [AK] and [TIK] are keys whose attributes are known.
 type Key struct {
 	tpm     *TPM
 	parent  *Key // nil for the storage root key
 	pubArea []byte
+	object  tpm2.TPMAObject // pubArea's
 	private tpm2.TPM2BPrivate
 	name    tpm2.TPM2BName
 	public  crypto.PublicKey
 	kid     []byte
 	pem     string
 
+	// persistent is the handle of a key that the TPM keeps itself, and 0 for
+	// one that it does not. The former has no private blob and no parent.
+	persistent tpm2.TPMHandle
+
+	// What follows is guarded by tpm.slot.
+
+	// qualified is the key's Qualified Name (Part 1, section 16.2), by which
+	// attestations name their signer; nil until the key was loaded.
+	qualified []byte
 	// saved is the loaded key as TPM2_ContextSave gives it, which spares
-	// making the parents again. Void after a TPM reset. Guarded by tpm.slot.
+	// making the parents again. Void after a TPM reset.
 	saved *tpm2.TPMSContext
 }
 
@@ -81,7 +91,7 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 func (k *Key) PubArea() []byte { return slices.Clone(k.pubArea) }
 
 // PrivateBlob is the content of the key's TPM2B_PRIVATE: the private part,
-// encrypted by its parent.
+// encrypted by its parent. A key at a persistent handle has none.
 func (k *Key) PrivateBlob() []byte { return slices.Clone(k.private.Buffer) }
 
 // KID names the key in evidence and endorsements: a UEID of type RAND with the
@@ -117,6 +127,7 @@ func newKey(t *TPM, parent *Key, pubArea, private []byte) (*Key, error) {
 		tpm:     t,
 		parent:  parent,
 		pubArea: pubArea,
+		object:  public.ObjectAttributes,
 		private: tpm2.TPM2BPrivate{Buffer: private},
 		name:    *name,
 		public:  key,
@@ -136,78 +147,4 @@ func (o *operation) create(parent *Key, template tpm2.TPMTPublic) (*Key, error) 
 		return nil, fmt.Errorf("TPM2_Create: %w", err)
 	}
 	return newKey(o.tpm, parent, rsp.OutPublic.Bytes(), rsp.OutPrivate.Buffer)
-}
-
-// load makes k usable until the operation ends or flushes it. On the way it
-// has one more object loaded than afterwards.
-func (o *operation) load(k *Key) (tpm2.AuthHandle, error) {
-	if k.saved != nil {
-		rsp, err := tpm2.ContextLoad{Context: *k.saved}.Execute(o)
-		if err == nil {
-			return k.handle(rsp.LoadedHandle), nil
-		}
-		if !isResponse(err) {
-			return tpm2.AuthHandle{}, fmt.Errorf("TPM2_ContextLoad: %w", err)
-		}
-		// A TPM reset voids saved contexts (Part 1, section 30), not keys.
-		k.saved = nil
-	}
-	parent, err := o.loadParent(k.parent)
-	if err != nil {
-		return tpm2.AuthHandle{}, err
-	}
-	rsp, err := tpm2.Load{
-		ParentHandle: parent,
-		InPrivate:    k.private,
-		InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](k.pubArea),
-	}.Execute(o)
-	if err != nil {
-		return tpm2.AuthHandle{}, fmt.Errorf("TPM2_Load: %w", roomHint(err))
-	}
-	if err := o.flush(parent.Handle); err != nil {
-		return tpm2.AuthHandle{}, fmt.Errorf("flushing the parent key: %w", err)
-	}
-	saved, err := tpm2.ContextSave{SaveHandle: rsp.ObjectHandle}.Execute(o)
-	switch {
-	case err == nil:
-		k.saved = &saved.Context
-	case !isResponse(err):
-		return tpm2.AuthHandle{}, fmt.Errorf("TPM2_ContextSave: %w", err)
-	}
-	return k.handle(rsp.ObjectHandle), nil
-}
-
-// loadParent loads parent or, if that is nil, makes the storage root key.
-func (o *operation) loadParent(parent *Key) (tpm2.AuthHandle, error) {
-	if parent != nil {
-		h, err := o.load(parent)
-		if err != nil {
-			return tpm2.AuthHandle{}, fmt.Errorf("parent key: %w", err)
-		}
-		return h, nil
-	}
-	rsp, err := tpm2.CreatePrimary{
-		PrimaryHandle: tpm2.TPMRHOwner,
-		InPublic:      tpm2.New2B(storageRootTemplate()),
-	}.Execute(o)
-	if errors.Is(err, tpm2.TPMRCBadAuth) || errors.Is(err, tpm2.TPMRCAuthFail) {
-		return tpm2.AuthHandle{}, fmt.Errorf("storage root key: the owner hierarchy has a password: TPM2_CreatePrimary: %w", err)
-	}
-	if err != nil {
-		return tpm2.AuthHandle{}, fmt.Errorf("storage root key: TPM2_CreatePrimary: %w", roomHint(err))
-	}
-	return tpm2.AuthHandle{Handle: rsp.ObjectHandle, Name: rsp.Name, Auth: tpm2.PasswordAuth(nil)}, nil
-}
-
-func (k *Key) handle(h tpm2.TPMHandle) tpm2.AuthHandle {
-	return tpm2.AuthHandle{Handle: h, Name: k.name, Auth: tpm2.PasswordAuth(nil)}
-}
-
-// roomHint explains what others left in the TPM.
-func roomHint(err error) error {
-	if errors.Is(err, tpm2.TPMRCObjectMemory) {
-		return fmt.Errorf("objects of other programs fill the TPM "+
-			"(use a resource manager, /dev/tpmrm0, or flush them with tpm2_flushcontext -t): %w", err)
-	}
-	return err
 }

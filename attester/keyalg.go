@@ -26,16 +26,21 @@ const (
 	ECDSA
 	RSASSA // PKCS #1 v1.5
 	RSAPSS
+	// RSA is both RSASSA and RSAPSS with any hash, as the signer is asked for
+	// (TPM_ALG_NULL): for a TIK that serves TLS 1.3 and 1.2. Prefer RSAPSS,
+	// which TLS 1.3 alone needs: one key for one scheme.
+	RSA
 )
 
 // KeyAlg is a signing key's algorithm: everything that its signatures need,
-// so that the TPM lets the key sign in no other way. The zero value is refused.
+// so that the TPM lets the key sign in no other way, unless Scheme is RSA. The
+// zero value is refused.
 type KeyAlg struct {
 	Scheme Scheme
 	// Bits is 256, 384 or 521 for ECDSA (the NIST curves), and 2048, 3072 or
 	// 4096 for RSA.
 	Bits int
-	// Hash is SHA-256, SHA-384 or SHA-512.
+	// Hash is SHA-256, SHA-384 or SHA-512, and 0 for RSA.
 	Hash crypto.Hash
 }
 
@@ -44,7 +49,7 @@ func ParseKeyAlg(s string) (KeyAlg, error) {
 	scheme, rest, _ := strings.Cut(s, "-")
 	size, hash, _ := strings.Cut(rest, "-")
 	var alg KeyAlg
-	for _, c := range []Scheme{ECDSA, RSASSA, RSAPSS} {
+	for _, c := range []Scheme{ECDSA, RSASSA, RSAPSS, RSA} {
 		if c.String() == scheme {
 			alg.Scheme = c
 		}
@@ -57,16 +62,19 @@ func ParseKeyAlg(s string) (KeyAlg, error) {
 	// What was read must be what would be written: p0256 and 2048 for a curve
 	// are not.
 	if err := alg.check(); err != nil || alg.String() != s {
-		return KeyAlg{}, fmt.Errorf("key algorithm %q: want one such as ecdsa-p256-sha256, rsassa-2048-sha256 or rsapss-3072-sha384", s)
+		return KeyAlg{}, fmt.Errorf("key algorithm %q: want one such as ecdsa-p256-sha256, rsapss-3072-sha384, rsassa-2048-sha256 or rsa-2048", s)
 	}
 	return alg, nil
 }
 
-// String writes the algorithm: ecdsa-p256-sha256, rsassa-2048-sha256.
+// String writes the algorithm: ecdsa-p256-sha256, rsassa-2048-sha256, rsa-2048.
 func (a KeyAlg) String() string {
 	prefix := ""
 	if a.Scheme == ECDSA {
 		prefix = "p"
+	}
+	if a.Scheme == RSA && a.Hash == 0 {
+		return fmt.Sprintf("%v-%d", a.Scheme, a.Bits)
 	}
 	return fmt.Sprintf("%v-%s%d-%s", a.Scheme, prefix, a.Bits, hashName(a.Hash))
 }
@@ -79,6 +87,8 @@ func (s Scheme) String() string {
 		return "rsassa"
 	case RSAPSS:
 		return "rsapss"
+	case RSA:
+		return "rsa"
 	default:
 		return fmt.Sprintf("scheme%d", uint8(s))
 	}
@@ -92,10 +102,14 @@ func (a KeyAlg) check() error {
 	switch a.Scheme {
 	case ECDSA:
 		ok = a.Bits == 256 || a.Bits == 384 || a.Bits == 521
-	case RSASSA, RSAPSS:
+	case RSASSA, RSAPSS, RSA:
 		ok = a.Bits == 2048 || a.Bits == 3072 || a.Bits == 4096
 	}
-	if _, known := hashAlg(a.Hash); !ok || !known {
+	_, known := hashAlg(a.Hash)
+	if a.Scheme == RSA {
+		known = a.Hash == 0
+	}
+	if !ok || !known {
 		return fmt.Errorf("key algorithm %v is not offered", a)
 	}
 	return nil
@@ -119,6 +133,8 @@ func (a KeyAlg) parameters() (tpm2.TPMAlgID, tpm2.TPMUPublicParms) {
 	case RSASSA:
 		return a.rsaParameters(tpm2.TPMAlgRSASSA,
 			tpm2.NewTPMUAsymScheme(tpm2.TPMAlgRSASSA, &tpm2.TPMSSigSchemeRSASSA{HashAlg: hash}))
+	case RSA:
+		return a.rsaParameters(tpm2.TPMAlgNull, tpm2.TPMUAsymScheme{})
 	default:
 		return a.rsaParameters(tpm2.TPMAlgRSAPSS,
 			tpm2.NewTPMUAsymScheme(tpm2.TPMAlgRSAPSS, &tpm2.TPMSSigSchemeRSAPSS{HashAlg: hash}))

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
 )
 
 // maxSocketPath is what fits a sockaddr_un on Linux with its final zero byte.
@@ -25,14 +26,15 @@ const maxSocketPath = 107
 //	swtpm:unix:/run/tpm.sock  the data channel of "swtpm socket", unix socket
 //	swtpm:tcp:127.0.0.1:2321  the same over TCP
 //
-// For a TPM simulator in this process see package attester/simulator.
+// openers add schemes that this package does not know, such as "simulator:"
+// (package attester/simulator).
 //
 // A socket is connected again when it broke. If it breaks while the TPM makes
 // an object, and the TPM has no resource manager, the object stays there until
 // the TPM is reset. A TPM without a resource manager (swtpm, /dev/tpm0) is
 // best not shared: other programs' objects take up its room.
-func Open(ctx context.Context, uri string) (*TPM, error) {
-	l, err := dial(uri)
+func Open(ctx context.Context, uri string, openers ...Opener) (*TPM, error) {
+	l, err := dial(uri, openers)
 	if err != nil {
 		return nil, fmt.Errorf("opening TPM %q: %w", uri, err)
 	}
@@ -49,8 +51,24 @@ func Open(ctx context.Context, uri string) (*TPM, error) {
 	return t, nil
 }
 
-func dial(uri string) (link, error) {
-	scheme, rest, _ := strings.Cut(uri, ":")
+// Opener opens the TPMs of one scheme. It keeps what only some programs need
+// out of those that do not.
+type Opener struct {
+	Scheme string // what stands before the colon
+	Open   func(address string) (transport.TPMCloser, error)
+}
+
+func dial(uri string, openers []Opener) (link, error) {
+	scheme, rest, found := strings.Cut(uri, ":")
+	for _, o := range openers {
+		if found && o.Scheme == scheme {
+			t, err := o.Open(rest)
+			if err != nil {
+				return nil, err
+			}
+			return plainLink{t}, nil
+		}
+	}
 	switch scheme {
 	case "device":
 		if rest == "" {
@@ -84,7 +102,7 @@ func dial(uri string) (link, error) {
 		return &socketLink{network: network, address: address}, nil
 	case "simulator":
 		return nil, errors.New("the simulator is not linked into this package: " +
-			"import github.com/veraison/attested-tls/attester/simulator and give attester.New what its Open returns")
+			"import github.com/veraison/attested-tls/attester/simulator and give attester.Open its Opener")
 	default:
 		return nil, fmt.Errorf("scheme %q is not known: want simulator:, device:/dev/tpmrm0, swtpm:unix:/path or swtpm:tcp:host:port", scheme)
 	}

@@ -19,6 +19,9 @@ const (
 	// flushing of a handle, may take.
 	grace = 5 * time.Second
 
+	// leaveLimit is how long Close waits for the flushing of keys.
+	leaveLimit = time.Second
+
 	// A TPM that asks for a retry is asked again after retryFirst, then after
 	// twice the time before, up to retryMax.
 	retryFirst = 2 * time.Millisecond
@@ -37,24 +40,33 @@ type operation struct {
 	// What follows belongs to the goroutine that runs the operation.
 	commandCtx context.Context  // the commands'
 	live       []tpm2.TPMHandle // in the order in which they came
+	used       []*Key           // residents that this operation needs
 	over       bool
 }
 
 // end flushes what the operation left in the TPM, whatever became of it, and
-// lets the next one begin. It returns err, the operation's own.
+// lets the next one begin. Keys that stay in the TPM are no part of that. It
+// returns err, the operation's own.
 func (o *operation) end(err error) error {
-	if len(o.live) > 0 {
+	if len(o.live) > 0 || len(o.tpm.residents) > maxResidents {
 		// The flushes are not the caller's to cancel.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(o.ctx), grace)
 		defer cancel()
 		o.commandCtx = ctx
 	}
+	o.used = nil
 	for len(o.live) > 0 {
 		h := o.live[len(o.live)-1]
 		if ferr := o.flush(h); ferr != nil {
 			// The connection is broken: the next operation tries again.
 			o.tpm.stale = append(o.tpm.stale, o.live...)
 			err = errors.Join(err, fmt.Errorf("flushing handle 0x%08x: %w", uint32(h), ferr))
+			break
+		}
+	}
+	for len(o.tpm.residents) > maxResidents {
+		if ferr := o.evict(o.tpm.residents[0].key); ferr != nil {
+			err = errors.Join(err, ferr)
 			break
 		}
 	}
@@ -93,6 +105,7 @@ func (o *operation) forget(h tpm2.TPMHandle) {
 	if i := slices.Index(o.live, h); i >= 0 {
 		o.live = slices.Delete(o.live, i, i+1)
 	}
+	o.tpm.residents = slices.DeleteFunc(o.tpm.residents, func(r resident) bool { return r.handle == h })
 }
 
 // Send implements transport.TPM: it sends a command, again while the TPM asks
@@ -100,6 +113,12 @@ func (o *operation) forget(h tpm2.TPMHandle) {
 func (o *operation) Send(command []byte) ([]byte, error) {
 	if o.over {
 		return nil, errors.New("the TPM operation is over")
+	}
+	cc := commandCode(command)
+	if takesRoom(cc) {
+		if err := o.makeRoom(); err != nil {
+			return nil, err
+		}
 	}
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
 		if o.commandCtx.Err() != nil {
@@ -113,6 +132,17 @@ func (o *operation) Send(command []byte) ([]byte, error) {
 			return nil, fmt.Errorf("the TPM's response has %d bytes, want %d or more", len(response), headerSize)
 		}
 		rc := tpm2.TPMRC(binary.BigEndian.Uint32(response[6:]))
+		if rc == tpm2.TPMRCObjectMemory {
+			// Others have their objects there, or the command needs room that
+			// no account shows, as TPM2_Create does.
+			evicted, err := o.evictOne()
+			if err != nil {
+				return nil, err
+			}
+			if evicted {
+				continue
+			}
+		}
 		if !wantsRetry(rc) {
 			if rc == tpm2.TPMRCSuccess {
 				o.note(command, response)
@@ -146,20 +176,35 @@ func wantsRetry(rc tpm2.TPMRC) bool {
 // note keeps account of handles by looking at the bytes, so that nothing
 // depends on the commands' callers.
 func (o *operation) note(command, response []byte) {
-	if len(command) < headerSize {
-		return
-	}
 	// Part 1, section 18: handles come right after the header.
-	switch tpm2.TPMCC(binary.BigEndian.Uint32(command[6:])) {
-	case tpm2.TPMCCCreatePrimary, tpm2.TPMCCLoad, tpm2.TPMCCLoadExternal, tpm2.TPMCCCreateLoaded,
-		tpm2.TPMCCContextLoad, tpm2.TPMCCHMACStart, tpm2.TPMCCHashSequenceStart, tpm2.TPMCCStartAuthSession:
+	switch cc := commandCode(command); {
+	case takesRoom(cc), cc == tpm2.TPMCCStartAuthSession:
 		if len(response) >= headerSize+4 {
 			o.live = append(o.live, tpm2.TPMHandle(binary.BigEndian.Uint32(response[headerSize:])))
 		}
-	case tpm2.TPMCCFlushContext:
+	case cc == tpm2.TPMCCFlushContext:
 		if len(command) >= headerSize+4 {
 			o.forget(tpm2.TPMHandle(binary.BigEndian.Uint32(command[headerSize:])))
 		}
+	}
+}
+
+// commandCode is a command's, and 0 for what is too short to be one.
+func commandCode(command []byte) tpm2.TPMCC {
+	if len(command) < headerSize {
+		return 0
+	}
+	return tpm2.TPMCC(binary.BigEndian.Uint32(command[6:]))
+}
+
+// takesRoom reports whether a command leaves a transient object in the TPM.
+func takesRoom(cc tpm2.TPMCC) bool {
+	switch cc {
+	case tpm2.TPMCCCreatePrimary, tpm2.TPMCCLoad, tpm2.TPMCCLoadExternal, tpm2.TPMCCCreateLoaded,
+		tpm2.TPMCCContextLoad, tpm2.TPMCCHMACStart, tpm2.TPMCCHashSequenceStart:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -5,6 +5,7 @@ package attester
 
 import (
 	"crypto"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/google/go-tpm/tpm2"
+
+	"github.com/veraison/attested-tls/internal/tpmwire"
 )
 
 // pcrCount is how many PCRs a bank of a PC client TPM has.
@@ -142,6 +145,16 @@ func (s Selection) marshal() (tpm2.TPMLPCRSelection, error) {
 	return list, nil
 }
 
+// appendSelection appends a TPML_PCR_SELECTION.
+func appendSelection(b []byte, list tpm2.TPMLPCRSelection) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(list.PCRSelections)))
+	for _, bank := range list.PCRSelections {
+		b = binary.BigEndian.AppendUint16(b, uint16(bank.Hash))
+		b = append(append(b, byte(len(bank.PCRSelect))), bank.PCRSelect...)
+	}
+	return b
+}
+
 // selected lists the PCRs of a TPMS_PCR_SELECTION in ascending order (Part 2,
 // section 10.6.1: bit n mod 8 of octet n/8).
 func selected(mask []byte) []int {
@@ -173,9 +186,28 @@ func describe(list tpm2.TPMLPCRSelection) string {
 	return strings.Join(parts, "+")
 }
 
-// sameSelection compares selections whatever the size of their masks.
-func sameSelection(a, b tpm2.TPMLPCRSelection) bool {
-	return slices.EqualFunc(a.PCRSelections, b.PCRSelections, func(a, b tpm2.TPMSPCRSelection) bool {
-		return a.Hash == b.Hash && slices.Equal(selected(a.PCRSelect), selected(b.PCRSelect))
+// sameSelection reports whether a quote is over the PCRs that were asked for.
+func sameSelection(got tpmwire.Selection, want tpm2.TPMLPCRSelection) bool {
+	return slices.EqualFunc(got, want.PCRSelections, func(g tpmwire.Bank, w tpm2.TPMSPCRSelection) bool {
+		return g.Alg == w.Hash && g.Mask == mask(w.PCRSelect)
 	})
+}
+
+func mask(octets []byte) uint32 {
+	var m uint32
+	for i, octet := range octets {
+		m |= uint32(octet) << (8 * i)
+	}
+	return m
+}
+
+// listed is a quote's selection as the TPM's other commands have it.
+func listed(s tpmwire.Selection) tpm2.TPMLPCRSelection {
+	var list tpm2.TPMLPCRSelection
+	for _, b := range s {
+		list.PCRSelections = append(list.PCRSelections, tpm2.TPMSPCRSelection{
+			Hash: b.Alg, PCRSelect: binary.LittleEndian.AppendUint32(nil, b.Mask),
+		})
+	}
+	return list
 }

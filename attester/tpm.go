@@ -13,8 +13,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 )
 
-// ErrClosed is the error of an operation on a TPM that was closed.
-var ErrClosed = errors.New("the TPM is closed")
+var errNoKey = errors.New("no key given")
 
 // TPM is a connection to a TPM 2.0. Its methods may be called concurrently.
 type TPM struct {
@@ -25,6 +24,9 @@ type TPM struct {
 	open  context.Context // ends when Close is called
 	close func() error
 
+	// residents are keys that stay loaded, the least recently used first.
+	// Guarded by slot.
+	residents []resident
 	// stale are objects and sessions that could not be flushed, because the
 	// connection broke. Guarded by slot.
 	stale []tpm2.TPMHandle
@@ -45,6 +47,7 @@ func newTPM(l link) *TPM {
 		// The operation under way ends before its next command. The slot is
 		// never given back: no other begins.
 		t.slot <- struct{}{}
+		t.leave()
 		return l.Close()
 	})
 	return t
@@ -55,10 +58,22 @@ func newTPM(l link) *TPM {
 // [ErrClosed].
 func (t *TPM) Close() error { return t.close() }
 
+// leave takes out of the TPM what is still there. The slot is held. If the TPM
+// does not answer any more there is nobody to tell.
+func (t *TPM) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	defer cancel()
+	o := &operation{ctx: ctx, commandCtx: ctx, tpm: t}
+	if o.flushStale() == nil {
+		o.evictOthers()
+	}
+}
+
 // Do gives fn the TPM for itself, with keys loaded, for commands that this
 // package does not offer. Every object and session that fn leaves in the TPM
-// is flushed when it ends, in whatever way. fn must not use tpm or the handles
-// afterwards. When ctx ends, fn's next command fails; Do returns with fn.
+// is flushed when it ends, in whatever way; keys that stayed there since earlier
+// operations are flushed before. fn must not use tpm or the handles afterwards.
+// When ctx ends, fn's next command fails; Do returns with fn.
 //
 // With two keys loaded the TPM has room for one more object.
 func (t *TPM) Do(ctx context.Context, fn func(tpm transport.TPM, keys []tpm2.AuthHandle) error, keys ...*Key) (err error) {
@@ -70,7 +85,7 @@ func (t *TPM) Do(ctx context.Context, fn func(tpm transport.TPM, keys []tpm2.Aut
 		return err
 	}
 	defer func() {
-		err = o.end(err)
+		err = lockoutHint(o.end(err))
 		o.release()
 	}()
 	if err := o.flushStale(); err != nil {
@@ -83,6 +98,9 @@ func (t *TPM) Do(ctx context.Context, fn func(tpm transport.TPM, keys []tpm2.Aut
 			return err
 		}
 		handles = append(handles, h)
+	}
+	if err := o.evictOthers(); err != nil {
+		return err
 	}
 	return fn(o, handles)
 }
@@ -105,7 +123,7 @@ func run[T any](ctx context.Context, t *TPM, fn func(*operation) (T, error)) (T,
 		defer o.release() // after the result is there
 		var r result
 		r.value, r.err = attempt(o, fn)
-		r.err = o.end(r.err)
+		r.err = lockoutHint(o.end(r.err))
 		done <- r
 	}()
 	var r result
@@ -182,7 +200,7 @@ func reason(ctx context.Context) error {
 func (t *TPM) own(keys ...*Key) error {
 	for _, k := range keys {
 		if k == nil {
-			return errors.New("no key given")
+			return errNoKey
 		}
 		if k.tpm != t {
 			return errors.New("the key is of another TPM")

@@ -4,10 +4,7 @@
 // Package simulator runs Microsoft's TPM 2.0 reference implementation in this
 // process, for demonstrations and tests:
 //
-//	sim, err := simulator.Open()
-//	…
-//	tpm := attester.New(sim)
-//	defer tpm.Close()
+//	tpm, err := attester.Open(ctx, "simulator:", simulator.Opener())
 //
 // Its keys protect nothing: they are in this process's memory, and its state
 // is gone when it closes. The package is apart from package attester because
@@ -22,6 +19,8 @@ import (
 
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/google/go-tpm/tpm2/transport/simulator"
+
+	"github.com/veraison/attested-tls/attester"
 )
 
 // ErrOpen is the error of opening a second simulator.
@@ -31,6 +30,16 @@ var ErrOpen = errors.New("a TPM simulator is open in this process already: it ha
 // variables in the process, which go-tpm guards by a lock that a second
 // caller would wait for without end.
 var opened atomic.Bool
+
+// Opener lets attester.Open open "simulator:".
+func Opener() attester.Opener {
+	return attester.Opener{Scheme: "simulator", Open: func(address string) (transport.TPMCloser, error) {
+		if address != "" {
+			return nil, fmt.Errorf("the TPM simulator has no address: want simulator:, not simulator:%s", address)
+		}
+		return Open()
+	}}
+}
 
 // Open starts a new TPM, with no keys and with its PCRs in their reset state.
 // Only one can be open in a process at a time. It is not safe for concurrent

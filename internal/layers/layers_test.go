@@ -32,7 +32,7 @@ func TestNoVerifierInTheSDK(t *testing.T) {
 		"github.com/veraison/services", "github.com/gin-gonic", "github.com/spf13/viper",
 		"github.com/open-policy-agent", "github.com/hashicorp", "google.golang.org/grpc",
 	}
-	for _, pkg := range []string{"attester", "appraisal", "endorsements", "bundle", "kat", "pat"} {
+	for _, pkg := range []string{"attester", "attester/passport", "appraisal", "endorsements", "bundle", "kat", "pat"} {
 		for _, dep := range deps(t, pkg) {
 			for _, prefix := range heavy {
 				assert.False(t, strings.HasPrefix(dep, prefix), "%s links %s", pkg, dep)
@@ -43,7 +43,7 @@ func TestNoVerifierInTheSDK(t *testing.T) {
 
 // The simulator is C, for tests and demonstrations; nobody gets it unasked.
 func TestNoSimulatorUnasked(t *testing.T) {
-	for _, pkg := range []string{"attester", "appraisal", "plugin"} {
+	for _, pkg := range []string{"attester", "attester/passport", "appraisal", "plugin"} {
 		for _, dep := range deps(t, pkg) {
 			assert.NotContains(t, dep, "simulator", pkg)
 		}

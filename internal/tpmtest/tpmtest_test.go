@@ -309,3 +309,24 @@ func TestSWTPMMissing(t *testing.T) {
 	go tpmtest.StartSWTPM(f)
 	assert.Contains(t, <-f.fatal, "apt-get install swtpm")
 }
+
+// TestToolsMissing: the same of tpm2-tools.
+func TestToolsMissing(t *testing.T) {
+	p := tpmtest.StartSWTPM(t)
+	t.Setenv("PATH", t.TempDir())
+	f := &fatalTB{name: t.Name(), fatal: make(chan string, 1)}
+	go p.Tool(f, t.TempDir(), "tpm2_getrandom", "8")
+	assert.Contains(t, <-f.fatal, "apt-get install tpm2-tools")
+}
+
+// TestTool: tpm2-tools and package attester use the same TPM in turns, and
+// the former leave nothing in it.
+func TestTool(t *testing.T) {
+	p := tpmtest.StartSWTPM(t)
+	dir := t.TempDir()
+	p.Tool(t, dir, "tpm2_createprimary", "-C", "o", "-c", "primary.ctx")
+	require.FileExists(t, filepath.Join(dir, "primary.ctx"))
+	handles, err := tpmtest.Handles(t.Context(), p.Open(t))
+	require.NoError(t, err)
+	require.Empty(t, handles)
+}
