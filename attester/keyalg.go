@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/google/go-tpm/tpm2"
+
+	"github.com/veraison/attested-tls/internal/tpmwire"
 )
 
 // ErrUnsupportedAlgorithm says that the TPM lacks an algorithm, a curve, or a
@@ -105,7 +107,7 @@ func (a KeyAlg) check() error {
 	case RSASSA, RSAPSS, RSA:
 		ok = a.Bits == 2048 || a.Bits == 3072 || a.Bits == 4096
 	}
-	_, known := hashAlg(a.Hash)
+	_, known := tpmwire.HashAlg(a.Hash)
 	if a.Scheme == RSA {
 		known = a.Hash == 0
 	}
@@ -118,7 +120,7 @@ func (a KeyAlg) check() error {
 // parameters are the algorithm's in a TPM's terms (Part 2, section 12.2.3). a
 // has been checked.
 func (a KeyAlg) parameters() (tpm2.TPMAlgID, tpm2.TPMUPublicParms) {
-	hash, _ := hashAlg(a.Hash)
+	hash, _ := tpmwire.HashAlg(a.Hash)
 	switch a.Scheme {
 	case ECDSA:
 		return tpm2.TPMAlgECC, tpm2.NewTPMUPublicParms(tpm2.TPMAlgECC, &tpm2.TPMSECCParms{

@@ -103,7 +103,7 @@ func (s Selection) check() error {
 		if bank.Bank == crypto.SHA1 {
 			return errors.New("the sha1 bank is not attested: SHA-1 is broken")
 		}
-		if _, ok := hashAlg(bank.Bank); !ok {
+		if _, ok := tpmwire.HashAlg(bank.Bank); !ok {
 			return fmt.Errorf("bank %s is not known: want sha256, sha384 or sha512", name)
 		}
 		if slices.ContainsFunc(s[:i], func(b BankSelection) bool { return b.Bank == bank.Bank }) {
@@ -132,7 +132,7 @@ func (s Selection) marshal() (tpm2.TPMLPCRSelection, error) {
 	}
 	var list tpm2.TPMLPCRSelection
 	for _, bank := range s {
-		alg, _ := hashAlg(bank.Bank)
+		alg, _ := tpmwire.HashAlg(bank.Bank)
 		pcrs := make([]uint, 0, len(bank.PCRs))
 		for _, pcr := range bank.PCRs {
 			pcrs = append(pcrs, uint(pcr))
@@ -177,7 +177,7 @@ func describe(list tpm2.TPMLPCRSelection) string {
 			pcrs = append(pcrs, strconv.Itoa(pcr))
 		}
 		if len(pcrs) > 0 {
-			parts = append(parts, bankName(bank.Hash)+":"+strings.Join(pcrs, ","))
+			parts = append(parts, tpmwire.AlgName(bank.Hash)+":"+strings.Join(pcrs, ","))
 		}
 	}
 	if len(parts) == 0 {

@@ -68,7 +68,7 @@ func signatureAlgs(key crypto.PublicKey, scheme tpmwire.Scheme) []signatureAlg {
 		return algs
 	}
 	return slices.DeleteFunc(algs, func(a signatureAlg) bool {
-		hash, _ := hashAlg(a.hash)
+		hash, _ := tpmwire.HashAlg(a.hash)
 		return a.scheme != scheme.Alg || hash != scheme.Hash
 	})
 }
@@ -255,7 +255,7 @@ func (i *TIK) sign(ctx context.Context, alg signatureAlg, digest []byte) ([]byte
 // sign is TPM2_Sign (Part 3). The signature is verified: a TPM that was
 // disturbed may give the private key away by a wrong one.
 func (o *operation) sign(k *Key, h tpm2.AuthHandle, alg signatureAlg, digest []byte) ([]byte, error) {
-	hash, _ := hashAlg(alg.hash)
+	hash, _ := tpmwire.HashAlg(alg.hash)
 	scheme := tpm2.TPMTSigScheme{Scheme: alg.scheme, Details: tpm2.NewTPMUSigScheme(alg.scheme, &tpm2.TPMSSchemeHash{HashAlg: hash})}
 	rsp, err := tpm2.Sign{
 		KeyHandle: h,
