@@ -32,7 +32,10 @@ func TestNoVerifierInTheSDK(t *testing.T) {
 		"github.com/veraison/services", "github.com/gin-gonic", "github.com/spf13/viper",
 		"github.com/open-policy-agent", "github.com/hashicorp", "google.golang.org/grpc",
 	}
-	for _, pkg := range []string{"attester", "attester/passport", "appraisal", "endorsements", "bundle", "kat", "pat"} {
+	for _, pkg := range []string{
+		"rp", "rp/ear", "rp/policy", "rp/embedded",
+		"attester", "attester/passport", "appraisal", "endorsements", "bundle", "kat", "pat",
+	} {
 		for _, dep := range deps(t, pkg) {
 			for _, prefix := range heavy {
 				assert.False(t, strings.HasPrefix(dep, prefix), "%s links %s", pkg, dep)
@@ -43,7 +46,7 @@ func TestNoVerifierInTheSDK(t *testing.T) {
 
 // The simulator is C, for tests and demonstrations; nobody gets it unasked.
 func TestNoSimulatorUnasked(t *testing.T) {
-	for _, pkg := range []string{"attester", "attester/passport", "appraisal", "plugin"} {
+	for _, pkg := range []string{"rp", "rp/embedded", "attester", "attester/passport", "appraisal", "plugin"} {
 		for _, dep := range deps(t, pkg) {
 			assert.NotContains(t, dep, "simulator", pkg)
 		}
@@ -57,7 +60,11 @@ func TestDependenciesPointDownwards(t *testing.T) {
 		"bundle":       {"endorsements", "appraisal", "attester", "plugin"},
 		"endorsements": {"kat", "pat", "bundle", "appraisal", "attester", "plugin"},
 		"appraisal":    {"attester", "plugin"},
-		"attester":     {"endorsements", "appraisal", "plugin"},
+		"attester":     {"endorsements", "appraisal", "plugin", "rp"},
+		// A relying party that asks a verifier links none, and no CoRIM.
+		"rp":          {"endorsements", "appraisal", "bundle", "kat", "pat", "attester", "plugin", "rp/embedded"},
+		"rp/policy":   {"endorsements", "appraisal", "bundle", "attester", "plugin", "rp/embedded"},
+		"rp/embedded": {"attester", "plugin"},
 	} {
 		list := deps(t, pkg)
 		for _, f := range forbidden {

@@ -1,0 +1,91 @@
+// Copyright 2026 Contributors to the Veraison project.
+// SPDX-License-Identifier: Apache-2.0
+
+package rp
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// ProblemError is a verifier's refusal: an answer with an HTTP status other
+// than the one that was hoped for, and what its problem document (RFC 9457)
+// says.
+type ProblemError struct {
+	// Operation is what was asked for.
+	Operation string
+	// Status is the HTTP status.
+	Status int
+	// Title and Detail are the verifier's words, cut short where they are long.
+	Title, Detail string
+	// RetryAfter is how long the verifier asks to be left alone.
+	RetryAfter time.Duration
+}
+
+// Error says what was asked for and what came instead.
+func (e *ProblemError) Error() string {
+	text := fmt.Sprintf("%s: HTTP %d", e.Operation, e.Status)
+	for _, part := range []string{e.Title, e.Detail} {
+		if part != "" {
+			text += ": " + part
+		}
+	}
+	return text
+}
+
+// ProtocolError says that what answered does not speak as a verifier does, or
+// not for this session.
+type ProtocolError struct {
+	// Operation is what was asked for.
+	Operation string
+	// Err says what is wrong with the answer.
+	Err error
+}
+
+// Error says what was asked for and what is wrong with the answer.
+func (e *ProtocolError) Error() string { return e.Operation + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
+func protocolf(operation, format string, args ...any) error {
+	return &ProtocolError{Operation: operation, Err: fmt.Errorf(format, args...)}
+}
+
+// maxText is how much of a verifier's words is repeated.
+const maxText = 500
+
+// problem makes an error of an answer.
+func (a *answer) problem(operation string) error {
+	e := &ProblemError{Operation: operation, Status: a.status, RetryAfter: a.retryAfter}
+	var document struct {
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+	}
+	if err := json.Unmarshal(a.body, &document); err != nil {
+		document.Detail = string(a.body[:min(len(a.body), maxText+1)])
+	}
+	e.Title, e.Detail = printable(document.Title), printable(document.Detail)
+	if e.Title == "" {
+		e.Title = http.StatusText(a.status)
+	}
+	return e
+}
+
+// printable makes a stranger's text fit for one line of a log.
+func printable(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] + "…"
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(s, "?"))
+	return strings.Join(strings.Fields(s), " ")
+}
