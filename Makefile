@@ -45,7 +45,8 @@ veraison: ## bin/veraison/{vts,provisioning,verification}-service, from the vers
 bench: deps-demo build veraison ## benchmarks, side by side in one run
 	$(GO) run ./internal/bench
 	$(GO) test -run '^$$' -bench Attest -benchtime 2s ./attester
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./rp
+	$(GO) test -run '^$$' -bench Appraisal -benchtime 1s ./rp
+	$(GO) test -run '^$$' -bench Nonce -benchtime 200x ./rp
 
 .PHONY: fuzz
 fuzz: deps-demo ## every fuzz target for FUZZTIME (30s) each
