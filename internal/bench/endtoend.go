@@ -46,6 +46,9 @@ type site struct {
 	pids map[string][]int
 }
 
+// loadsPerRound is how often each deployment has its turn in a round.
+const loadsPerRound = 3
+
 // measureEndToEnd loads two deployments in turn that differ in the plugin
 // alone.
 func measureEndToEnd(ctx context.Context, progress io.Writer, in inputs, binDir string, plugins map[string]string,
@@ -88,14 +91,19 @@ func measureEndToEnd(ctx context.Context, progress io.Writer, in inputs, binDir 
 	}
 	order := slices.Clone(sites)
 	for round := range rounds {
-		for _, s := range order {
-			if err := s.measure(ctx, in, clients, duration, results[s.name]); err != nil {
-				return nil, fmt.Errorf("deployment with %s: %w", s.name, err)
+		for range loadsPerRound {
+			for _, s := range order {
+				if err := s.measure(ctx, in, clients, duration/loadsPerRound, results[s.name]); err != nil {
+					return nil, fmt.Errorf("deployment with %s: %w", s.name, err)
+				}
 			}
+			slices.Reverse(order) // nobody is always first
 		}
-		slices.Reverse(order) // nobody is always first
-		fmt.Fprintf(progress, "  round %d of %d: %s %.0f/s, %s %.0f/s\n", round+1, rounds,
-			ours, results[ours].rate[round], theirs, results[theirs].rate[round])
+		recent := func(side string) float64 {
+			rate := results[side].rate
+			return rate[len(rate)-loadsPerRound:].median()
+		}
+		fmt.Fprintf(progress, "  round %d of %d: %s %.0f/s, %s %.0f/s\n", round+1, rounds, ours, recent(ours), theirs, recent(theirs))
 	}
 	return results, nil
 }

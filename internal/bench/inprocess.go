@@ -39,7 +39,7 @@ type inProcess map[string]*figures
 
 // turnsPerRound is how often each measurement has its turn in a round: turns
 // are short, so that what else this machine does hits all of them alike.
-const turnsPerRound = 9
+const turnsPerRound = 36
 
 // measureInProcess measures both schemes and, in both processes, bare
 // verification, turn by turn.

@@ -31,7 +31,7 @@ import (
 const workerCommand = "worker"
 
 // turnsPerDuration makes of -duration how long one in-process turn lasts.
-const turnsPerDuration = 30
+const turnsPerDuration = 120
 
 type options struct {
 	rounds   int
@@ -132,7 +132,8 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if r.calls, err = measureInProcess(ctx, out, in, binDir, o.rounds, turn); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "sessions end to end: %d rounds, %v with each plugin, %d clients\n", o.rounds, o.duration, o.clients)
+	fmt.Fprintf(out, "sessions end to end: %d rounds of %d turns, %v with each plugin, %d clients\n",
+		o.rounds, loadsPerRound, o.duration/loadsPerRound, o.clients)
 	plugins := map[string]string{ours: ourPlugins, theirs: theirPlugins}
 	if r.e2e, err = measureEndToEnd(ctx, out, in, binDir, plugins, o.clients, o.rounds, o.duration); err != nil {
 		return err

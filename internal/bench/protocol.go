@@ -121,11 +121,11 @@ func newVerification(in inputs) (func() error, error) {
 }
 
 // measure is testing.B's way, with iterations that the caller chooses so that
-// rounds can alternate.
+// turns can alternate. It does not collect garbage first: over many turns
+// everybody pays for their own.
 func measure(f func() error, iterations int) (measurement, error) {
 	runtime.LockOSThread() // for threadTime
 	defer runtime.UnlockOSThread()
-	runtime.GC() // nobody pays for somebody else's garbage
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	start, err := threadTime()
