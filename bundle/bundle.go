@@ -93,6 +93,15 @@ func Parse(data []byte) (Unverified, error) {
 // up by, worth nothing without Verify.
 func (u *Unverified) KID() eat.UEID { return u.kat.KID() }
 
+// CheckNonce finds out a bundle for another session before its key is known. It
+// can refuse and not accept: anybody may have written the nonce there.
+func (u *Unverified) CheckNonce(nonce []byte) error {
+	if err := u.kat.CheckNonce(nonce); err != nil {
+		return err
+	}
+	return u.pat.CheckNonce(nonce)
+}
+
 // UntrustedClaims is what the sender says. Only a caller that verifies the
 // same bundle before it uses the claims may ask.
 func (u *Unverified) UntrustedClaims() (kat.Claims, pat.Claims) {

@@ -97,6 +97,10 @@ func Parse(t Token) (Unverified, error) {
 // up by, worth nothing without Verify.
 func (u *Unverified) KID() eat.UEID { return u.statement.KID }
 
+// CheckNonce finds out a token for another session before its key is known. It
+// can refuse and not accept: anybody may have written the nonce there.
+func (u *Unverified) CheckNonce(nonce []byte) error { return u.statement.CheckNonce(nonce) }
+
 // UntrustedClaims is what the sender says. Only a caller that verifies the
 // same token before it uses the claims may ask.
 func (u *Unverified) UntrustedClaims() Claims {

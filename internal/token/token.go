@@ -76,6 +76,12 @@ func (s *Statement) Verify(ak crypto.PublicKey, nonce []byte) error {
 	if err := s.Signature.Verify(ak, s.signed); err != nil {
 		return Refuse(s.token, "sig", err)
 	}
+	return s.CheckNonce(nonce)
+}
+
+// CheckNonce checks that the statement was made for nonce. Without Verify that
+// is the sender's word.
+func (s *Statement) CheckNonce(nonce []byte) error {
 	if n := len(nonce); n < MinNonceSize || n > MaxNonceSize {
 		return badevidence.Errorf(badevidence.Stale, s.token,
 			"the session's nonce has %d bytes, want %d to %d: nothing shows that the evidence is fresh", n, MinNonceSize, MaxNonceSize)
