@@ -15,6 +15,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -205,6 +206,14 @@ func TestSchemeChoice(t *testing.T) {
 	}
 }
 
+// The bounds of RSA keys.
+func TestRSABounds(t *testing.T) {
+	for bits, ok := range map[uint]bool{2047: false, 2048: true, 8192: true, 8193: false} {
+		key := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1), E: 65537}
+		require.Equal(t, ok, fits(tls.PSSWithSHA512, key) == nil, "%d bits", bits)
+	}
+}
+
 // How the chain may be signed (RFC 8446, section 4.2.3), and by whom.
 func TestSupports(t *testing.T) {
 	credential := &Credential{Chain: issued(t, p256(), rsaKey(), "CA"), Signer: p256()}
@@ -267,6 +276,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 		"no signer":       {func(c *Credential) { c.Signer = nil }, "Certificate", "internal_error", nil, "no certificate or no key"},
 		"no certificate":  {func(c *Credential) { c.Chain = nil }, "Certificate", "internal_error", nil, "no certificate or no key"},
 		"not the key":     {func(c *Credential) { c.Signer = p384() }, "Certificate", "internal_error", nil, "for another key"},
+		"unknown key":     {func(c *Credential) { c.Chain = [][]byte{unknownKey(t)} }, "Certificate", "unsupported_certificate", nil, "of a type that is not supported"},
 		"not a cert":      {func(c *Credential) { c.Chain = [][]byte{{1}} }, "Certificate", "bad_certificate", nil, "certificate 0"},
 		"not a cert in 1": {func(c *Credential) { c.Chain = append(c.Chain, []byte{1}) }, "Certificate", "bad_certificate", nil, "certificate 1"},
 		"long chain": {func(c *Credential) {

@@ -251,3 +251,12 @@ func mustParse(t testing.TB, der []byte) *x509.Certificate {
 	require.NoError(t, err)
 	return cert
 }
+
+// unknownKey is a certificate whose key is of a type that crypto/x509 does not
+// know: one of Ed25519 that says Ed448 (RFC 8410, section 3).
+func unknownKey(t testing.TB) []byte {
+	t.Helper()
+	der := bytes.ReplaceAll(selfSigned(t, edKey()), []byte{6, 3, 0x2b, 0x65, 0x70}, []byte{6, 3, 0x2b, 0x65, 0x71})
+	require.Nil(t, mustParse(t, der).PublicKey)
+	return der
+}

@@ -4,7 +4,6 @@
 package expauth
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -39,11 +38,20 @@ func opensslConnection(t *testing.T, suite string) (server *Connection, exporter
 	defer listener.Close()
 	require.NoError(t, listener.(*net.TCPListener).SetDeadline(time.Now().Add(20*time.Second)))
 
-	log := filepath.Join(t.TempDir(), "keys")
-	var stderr bytes.Buffer
+	dir := t.TempDir()
+	log := filepath.Join(dir, "keys")
+	stderr, err := os.Create(filepath.Join(dir, "stderr"))
+	require.NoError(t, err)
+	defer stderr.Close()
+	defer func() {
+		if t.Failed() {
+			said, _ := os.ReadFile(stderr.Name())
+			t.Logf("openssl s_client: %s", said)
+		}
+	}()
 	cmd := exec.CommandContext(ctx, openssl, "s_client", "-connect", listener.Addr().String(),
 		"-tls1_3", "-ciphersuites", suite, "-keylogfile", log, "-quiet")
-	cmd.Stderr = &stderr
+	cmd.Stderr = stderr
 	stdin, err := cmd.StdinPipe() // open, or the client leaves
 	require.NoError(t, err)
 	defer stdin.Close()
@@ -54,7 +62,7 @@ func opensslConnection(t *testing.T, suite string) (server *Connection, exporter
 	}()
 
 	conn, err := listener.Accept()
-	require.NoError(t, err, stderr.String())
+	require.NoError(t, err)
 	defer conn.Close()
 	key := p256()
 	s := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{selfSigned(t, key)}, PrivateKey: key}}})

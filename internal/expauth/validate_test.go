@@ -215,6 +215,10 @@ func TestValidateRefuses(t *testing.T) {
 		"PSS with a long salt": {func(l *longhand) { withRSA(l, tls.PSSWithSHA256, pss(64)) }, "CertificateVerify", "decrypt_error", ErrSignature, ""},
 		"PSS without salt":     {func(l *longhand) { withRSA(l, tls.PSSWithSHA256, pss(0)) }, "CertificateVerify", "decrypt_error", ErrSignature, ""},
 		"PKCS #1 as PSS":       {func(l *longhand) { withRSA(l, tls.PSSWithSHA256, crypto.SHA256) }, "CertificateVerify", "decrypt_error", ErrSignature, ""},
+		"unknown key": {func(l *longhand) {
+			l.entries[0].der = unknownKey(t)
+			l.scheme = uint16(tls.Ed25519)
+		}, "CertificateVerify", "illegal_parameter", ErrScheme, "of a type that is not supported"},
 		"small RSA key": {func(l *longhand) {
 			key := must(rsa.GenerateKey(rand.Reader, 1024))
 			l.entries[0].der = selfSigned(t, key)
