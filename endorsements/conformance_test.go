@@ -75,8 +75,8 @@ func TestVeraisonBad(t *testing.T) {
 		pcr = `comid[0]: reference-values[0]: `
 	)
 	tests := map[string]string{
-		"ComidParsecTpmKeyNoInstance":          key + `environment.instance: missing; expected the key identifier of the AK, a UEID (tag 550)`,
-		"ComidParsecTpmKeyUnknownInstanceType": key + `environment.instance: expected the key identifier of the AK, a UEID (tag 550), found tag 37`,
+		"ComidParsecTpmKeyNoInstance":          key + `environment.instance: missing; expected the key identifier of the AK, a UEID (tag 550) or bytes (tag 560)`,
+		"ComidParsecTpmKeyUnknownInstanceType": key + `environment.instance: expected the key identifier of the AK, a UEID (tag 550) or bytes (tag 560), found tag 37`,
 		"ComidParsecTpmKeyNoClass":             key + `environment.class: missing; expected a class with a UUID as its id`,
 		"ComidParsecTpmKeyNoClassId":           key + `environment.class.id: missing; expected a UUID (tag 37)`,
 		"ComidParsecTpmKeyUnknownClassIdType":  key + `environment.class.id: expected a UUID (tag 37), found tag 111`,

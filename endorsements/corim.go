@@ -6,6 +6,8 @@ package endorsements
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -20,15 +22,33 @@ type Corim struct {
 	// each of them once.
 	Anchors []TrustAnchor
 	States  []ReferenceState
+	// Classes describes classes of Anchors and States for people. Decode sorts
+	// them by class-id.
+	Classes []ClassDescription
+	// Entities are those that the CoRIM itself names.
+	Entities []Entity
 	// NotBefore and NotAfter bound the CoRIM's validity, to the second and
 	// inclusively. They are zero where there is no such bound.
 	NotBefore, NotAfter time.Time
 }
 
-// Decode reads a CoRIM. It refuses what is larger than [MaxCorimSize] before
-// it looks at it. A fault is an [*Error] that says where it is and wraps an
-// [*AmbiguousKeyError] where one key identifier has two keys. A CoRIM in
-// another dialect is an [*UnsupportedDialectError].
+// ClassDescription is what a CoRIM says of a class for people. It decides
+// nothing: a class is known by its id alone.
+type ClassDescription struct {
+	// Class is the class-id, a UUID in canonical lower-case text form.
+	Class string
+	// Vendor and Model are names. One of them may be empty.
+	Vendor, Model string
+}
+
+// Decode reads a CoRIM in either dialect, which it tells apart by content. It
+// refuses what is larger than [MaxCorimSize] before it looks at it. A fault is
+// an [*Error] that says where it is. It wraps an [*AmbiguousKeyError] where one
+// key identifier has two keys, and [ErrSigned] where the CoRIM is in a
+// COSE_Sign1 message.
+//
+// What describes a single CoMID (its identity, language and entities) is checked
+// for its form and not in the result. [Convert] keeps it.
 //
 // The result shares no memory with data.
 func Decode(data []byte) (*Corim, error) {
@@ -36,17 +56,24 @@ func Decode(data []byte) (*Corim, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := profileReader{
-		dialect: m.dialect,
-		known:   new(builder),
-		corim:   &Corim{ID: m.id, Dialect: m.dialect, NotBefore: m.notBefore, NotAfter: m.notAfter},
-	}
+	p := newProfileReader(m)
 	for i, comid := range m.comids {
 		if err := p.comid(comid); err != nil {
 			return nil, inComid(i, err)
 		}
 	}
+	slices.SortFunc(p.corim.Classes, func(a, b ClassDescription) int { return strings.Compare(a.Class, b.Class) })
 	return p.corim, nil
+}
+
+func newProfileReader(m *manifest) *profileReader {
+	return &profileReader{
+		dialect: m.dialect,
+		known:   new(builder),
+		corim: &Corim{
+			ID: m.id, Dialect: m.dialect, Entities: m.entities, NotBefore: m.notBefore, NotAfter: m.notAfter,
+		},
+	}
 }
 
 // What CheckValidity finds, to be told apart with errors.Is.

@@ -4,6 +4,7 @@
 package endorsements
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -17,14 +18,37 @@ const (
 	// untagged map, its profile a text string, each CoMID a byte string that
 	// holds tag 506 around the map, and an instance a UEID (tag 550).
 	DialectV1 Dialect = 1
-	// DialectV2 is the dialect of Veraison since v0.0.2603. It is recognised,
-	// but neither read nor written yet.
+	// DialectV2 is the dialect of Veraison since v0.0.2603, which follows
+	// draft-ietf-rats-corim-11: the CoRIM is a map in tag 501, its profile a
+	// URI (tag 32), each CoMID tag 506 around a byte string that holds the map,
+	// and an instance bytes (tag 560).
 	DialectV2 Dialect = 2
 )
 
-// MediaTypeUnsignedV1 is the media type under which Veraison's provisioning
-// service takes an unsigned CoRIM in [DialectV1].
-const MediaTypeUnsignedV1 = `application/corim-unsigned+cbor; profile="` + Profile + `"`
+// The media types under which Veraison's provisioning services take CoRIMs of
+// the profile. They compare them byte for byte.
+const (
+	MediaTypeUnsignedV1 = `application/corim-unsigned+cbor; profile="` + Profile + `"`
+	MediaTypeSignedV1   = `application/corim-signed+cbor; profile="` + Profile + `"`
+	MediaTypeUnsignedV2 = `application/rim+cbor; profile="` + Profile + `"`
+	MediaTypeSignedV2   = `application/rim+cose; profile="` + Profile + `"`
+)
+
+// MediaType returns the media type of CoRIMs in the dialect, signed or not. It
+// is empty for what is no dialect.
+func (d Dialect) MediaType(signed bool) string {
+	switch {
+	case d == DialectV1 && signed:
+		return MediaTypeSignedV1
+	case d == DialectV1:
+		return MediaTypeUnsignedV1
+	case d == DialectV2 && signed:
+		return MediaTypeSignedV2
+	case d == DialectV2:
+		return MediaTypeUnsignedV2
+	}
+	return ""
+}
 
 // String names the dialect for messages.
 func (d Dialect) String() string {
@@ -37,23 +61,18 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// UnsupportedDialectError says that a CoRIM is, or was asked to be, in a
-// dialect that this version does not read or write.
-type UnsupportedDialectError struct {
-	Dialect Dialect
-	// Signed says that the CoRIM is inside a COSE_Sign1 message.
-	Signed bool
+// UnsupportedDialectError says that a CoRIM was asked for in a dialect that
+// does not exist, such as the zero value.
+type UnsupportedDialectError struct{ Dialect Dialect }
+
+// Error names the dialects that there are.
+func (e *UnsupportedDialectError) Error() string {
+	return fmt.Sprintf("unsupported dialect: %s; expected %s or %s", e.Dialect, DialectV1, DialectV2)
 }
 
-// Error says which dialect was met and which is supported.
-func (e *UnsupportedDialectError) Error() string {
-	kind := "CoRIM"
-	if e.Signed {
-		kind = "signed CoRIM (COSE_Sign1)"
-	}
-	return fmt.Sprintf("unsupported dialect: %s in dialect %s; expected an unsigned CoRIM in dialect %s",
-		kind, e.Dialect, DialectV1)
-}
+// ErrSigned says that a CoRIM is inside a COSE_Sign1 message where an unsigned
+// one is read. Package endorsements/signed verifies it first.
+var ErrSigned = errors.New("the CoRIM is signed (COSE_Sign1); expected an unsigned one, or to be told whose signature to trust")
 
 // manifest is a CoRIM with its dialect's framing taken off: the seam between
 // the dialects, which differ in it, and the profile.
@@ -63,11 +82,22 @@ type manifest struct {
 	profile             string
 	hasProfile          bool
 	notBefore, notAfter time.Time
+	entities            []Entity
 	comids              [][]byte // each a concise-mid-tag map, checked to be well formed
+	layout              []item   // of the CoRIM map, in its order
 }
 
-// instanceTag is the CBOR tag of an AK's key identifier.
+// item is a key and its value in a CoRIM map as they were read.
+type item struct {
+	key   int
+	value []byte
+}
+
+// instanceTag is the CBOR tag with which an AK's key identifier is written.
 func (d Dialect) instanceTag() uint64 {
+	if d == DialectV2 {
+		return tagBytes
+	}
 	return tagUEID
 }
 
@@ -76,44 +106,45 @@ func readManifest(data []byte) (*manifest, error) {
 	if len(data) == 0 {
 		return nil, fault("no data; expected a CoRIM")
 	}
-	if len(data) > MaxCorimSize {
-		return nil, fault("%d bytes; expected at most %d", len(data), MaxCorimSize)
+	limit, isSigned := MaxCorimSize, signed(data)
+	if isSigned {
+		limit = MaxSignedSize
+	}
+	if len(data) > limit {
+		return nil, fault("%d bytes; expected at most %d", len(data), limit)
 	}
 	if err := checkWellFormed(data); err != nil {
 		return nil, err
 	}
-	if err := refuseOtherDialect(data); err != nil {
-		return nil, err
+	if isSigned {
+		return nil, fault("%w", ErrSigned)
 	}
-	return readManifestV1(data)
+	r := reader{data}
+	dialect := DialectV1
+	if r.at(majorTag) {
+		if err := r.tag(tagUnsignedCorim, "a CoRIM, a map (dialect v1) or tag 501 (dialect v2)"); err != nil {
+			return nil, err
+		}
+		dialect = DialectV2
+	}
+	return readCorimMap(r, dialect)
 }
 
-// refuseOtherDialect looks at the outermost tags and the first item in them.
-// Only the newer dialect is tagged (draft-ietf-rats-corim-11, 4), and only a
-// COSE_Sign1 message is an array of four (RFC 9052, 4.2). An untagged map is
-// left to readManifestV1, which meets the newer dialect at the first tag.
-func refuseOtherDialect(data []byte) error {
-	unsupported := &UnsupportedDialectError{}
+// signed looks at the outermost tags and the first item in them. Only a
+// COSE_Sign1 message is an array of four (RFC 9052, 4.2); tags around it were
+// in use up to draft-ietf-rats-corim-06.
+func signed(data []byte) bool {
 	for r := (reader{data}); ; {
 		major, arg, err := r.head()
-		if err != nil {
-			return err
-		}
 		switch {
-		case major == majorTag && (arg == tagCorimChoice || arg == tagUnsignedCorim):
-			unsupported.Dialect = DialectV2
-		case major == majorTag && (arg == tagSignedCorim || arg == tagCOSESign1),
-			major == majorArray && arg == 4:
-			unsupported.Dialect = DialectV2
-			unsupported.Signed = true
-		case unsupported.Dialect == 0:
-			return nil
-		default:
-			return unsupported
+		case err != nil:
+			return false
+		case major == majorTag && (arg == tagSignedCorim || arg == tagCOSESign1):
+			return true
+		case major == majorTag && arg == tagCorimChoice:
+			continue
 		}
-		if major != majorTag {
-			return unsupported
-		}
+		return major == majorArray && arg == 4
 	}
 }
 
@@ -128,22 +159,18 @@ const (
 
 var corimFields = []string{"corim-id", "tags", "dependent-rims", "profile", "validity", "entities"}
 
-// readManifestV1 reads a corim-map (draft-ietf-rats-corim-11, 4.1).
-func readManifestV1(data []byte) (*manifest, error) {
-	r := reader{data}
-	m := &manifest{dialect: DialectV1}
-	var tags [][]byte
+// readCorimMap reads a corim-map (draft-ietf-rats-corim-11, 4.1).
+func readCorimMap(r reader, dialect Dialect) (*manifest, error) {
+	m := &manifest{dialect: dialect}
+	var tags []taggedComid
 	seen, err := r.fields("a CoRIM map", corimFields, func(key int) (err error) {
+		start := r.rest
 		switch key {
 		case corimID:
 			m.id, err = readTagID(&r)
-			return err
 		case corimTags:
-			return r.list("an array of CoMIDs", func(i int) error {
-				if r.atTag(tagCoMID) { // 506(bytes)
-					return inElement(i, &UnsupportedDialectError{Dialect: DialectV2})
-				}
-				tag, err := r.bytes("a byte string that holds a CoMID")
+			err = r.list("an array of CoMIDs", func(i int) error {
+				tag, err := readTag(&r, dialect)
 				if err != nil {
 					return inElement(i, err)
 				}
@@ -151,19 +178,20 @@ func readManifestV1(data []byte) (*manifest, error) {
 				return nil
 			})
 		case corimProfile:
-			if r.atTag(tagURI) { // 32(text)
-				return &UnsupportedDialectError{Dialect: DialectV2}
-			}
 			m.hasProfile = true
-			m.profile, err = r.text("a text string, " + Profile)
-			return err
+			m.profile, err = readProfile(&r, dialect)
 		case corimValidity:
-			return m.readValidity(&r)
+			m.notBefore, m.notAfter, err = readValidity(&r)
 		case corimEntities:
-			return readEntities(&r, corimRoles)
+			m.entities, err = readEntities(&r, corimRoles(dialect))
+			if err == nil {
+				err = checkSigners(m.entities)
+			}
 		default: // dependent-rims: what they hold would be missing here.
-			return fault("not in the profile; each CoRIM must be complete in itself")
+			err = fault("not in the profile; each CoRIM must be complete in itself")
 		}
+		m.layout = append(m.layout, item{key, start[:len(start)-len(r.rest)]})
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -182,7 +210,7 @@ func readManifestV1(data []byte) (*manifest, error) {
 		return nil, inField("profile", err)
 	}
 	for i, tag := range tags {
-		comid, err := unwrapComidV1(tag)
+		comid, err := tag.unwrap(dialect)
 		if err != nil {
 			return nil, inComid(i, err)
 		}
@@ -191,29 +219,81 @@ func readManifestV1(data []byte) (*manifest, error) {
 	return m, nil
 }
 
-// unwrapComidV1 takes a CoMID out of 506(map). What the byte string holds has
-// not been checked yet: to the outer CBOR it is opaque.
-func unwrapComidV1(tag []byte) ([]byte, error) {
-	if err := checkWellFormed(tag); err != nil {
+// readProfile reads the identifier of the profile.
+func readProfile(r *reader, d Dialect) (string, error) {
+	if d == DialectV1 {
+		const expected = "a text string, " + Profile
+		if r.atTag(tagURI) {
+			return "", fault("expected %s, found tag 32; a CoRIM in dialect v2 has tag 501 around it", expected)
+		}
+		return r.text(expected)
+	}
+	const expected = "a URI (tag 32), " + Profile
+	if err := r.tag(tagURI, expected); err != nil {
+		return "", err
+	}
+	return r.text(expected)
+}
+
+// taggedComid is an element of the tags of a CoRIM. The number is that of the
+// tag in DialectV2; in DialectV1 it is inside the content.
+type taggedComid struct {
+	number  uint64
+	content []byte
+}
+
+func readTag(r *reader, d Dialect) (tag taggedComid, err error) {
+	if d == DialectV1 {
+		if r.atTag(tagCoMID) { // 506(bytes)
+			return tag, fault("expected a byte string that holds a CoMID, found tag 506; a CoRIM in dialect v2 has tag 501 around it")
+		}
+		tag.content, err = r.bytes("a byte string that holds a CoMID")
+		return tag, err
+	}
+	if tag.number, err = r.take(majorTag, "a CoMID (tag 506)"); err != nil {
+		return tag, err
+	}
+	tag.content, err = r.bytes("a byte string that holds a CoMID")
+	return tag, err
+}
+
+// unwrap returns a CoMID's map. What the byte string holds has not been checked
+// yet: to the outer CBOR it is opaque.
+func (t taggedComid) unwrap(d Dialect) ([]byte, error) {
+	if d == DialectV2 {
+		// First, because the content of another tag is not ours to check.
+		if err := expectCoMID(t.number); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkWellFormed(t.content); err != nil {
 		return nil, err
 	}
-	r := reader{tag}
-	const expected = "a CoMID (tag 506)"
-	number, err := r.take(majorTag, expected)
+	if d == DialectV2 {
+		return t.content, nil
+	}
+	r := reader{t.content} // 506(map)
+	number, err := r.take(majorTag, "a CoMID (tag 506)")
 	if err != nil {
 		return nil, err
 	}
+	return r.rest, expectCoMID(number)
+}
+
+// expectCoMID says of another tag what it is.
+func expectCoMID(number uint64) error {
+	const expected = "a CoMID (tag 506)"
 	switch number {
 	case tagCoMID:
-		return r.rest, nil
+		return nil
 	case tagCoSWID:
-		return nil, fault("expected %s, found a CoSWID (tag 505), which is not in the profile", expected)
+		return fault("expected %s, found a CoSWID (tag 505), which is not in the profile", expected)
 	case tagCoTS:
-		return nil, fault("expected %s, found a CoTS (tag 507), which is not in the profile", expected)
+		return fault("expected %s, found a CoTS (tag 507), which is not in the profile", expected)
 	case tagCoTL:
-		return nil, fault("expected %s, found a CoTL (tag 508), which is not in the profile", expected)
+		return fault("expected %s, found a CoTL (tag 508), which is not in the profile", expected)
 	}
-	return nil, fault("expected %s, found tag %d", expected, number)
+	return fault("expected %s, found tag %d", expected, number)
 }
 
 // readTagID reads a corim-id or a tag-id: text, or 16 bytes of a UUID
@@ -244,26 +324,26 @@ const (
 )
 
 // readValidity reads a validity-map (draft-ietf-rats-corim-11, 7.3).
-func (m *manifest) readValidity(r *reader) error {
+func readValidity(r *reader) (notBefore, notAfter time.Time, err error) {
 	seen, err := r.fields("a validity map", []string{"not-before", "not-after"}, func(key int) error {
 		t, err := readTime(r)
 		if err != nil {
 			return err
 		}
 		if key == validityNotBefore {
-			m.notBefore = t
+			notBefore = t
 		} else {
-			m.notAfter = t
+			notAfter = t
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return notBefore, notAfter, err
 	}
 	if !seen.has(validityNotAfter) {
-		return inField("not-after", fault("missing; expected seconds since 1970 (tag 1)"))
+		return notBefore, notAfter, inField("not-after", fault("missing; expected seconds since 1970 (tag 1)"))
 	}
-	return checkPeriod(m.notBefore, m.notAfter)
+	return notBefore, notAfter, checkPeriod(notBefore, notAfter)
 }
 
 // maxTime is the end of the year 9999, the last that RFC 3339 can write.
@@ -286,72 +366,4 @@ func readTime(r *reader) (time.Time, error) {
 		return time.Time{}, fault("expected %s until the year 9999, found %s", expected, before.next())
 	}
 	return time.Unix(int64(seconds), 0).UTC(), nil
-}
-
-const (
-	entityName = iota
-	entityRegID
-	entityRoles
-)
-
-// roles are the numbers of an entity's roles.
-type roles struct {
-	names       string
-	first, last uint64
-}
-
-var (
-	// The role of manifest-signer (2) is newer than the dialect.
-	corimRoles = roles{"the role manifest-creator (1)", 1, 1}
-	comidRoles = roles{"the role tag-creator (0), creator (1) or maintainer (2)", 0, 2}
-)
-
-var entityFields = []string{"name", "regid", "roles"}
-
-// readEntities checks the form of entities (draft-ietf-rats-corim-11, 7.2),
-// whose roles are those that their container knows. They describe the author
-// and decide nothing.
-func readEntities(r *reader, roles roles) error {
-	return r.list("an array of entities", func(i int) error {
-		seen, err := r.fields("an entity map", entityFields, func(key int) error {
-			switch key {
-			case entityName:
-				name, err := r.text("a text string")
-				if err == nil && name == "" {
-					return fault("expected a text string, found an empty one")
-				}
-				return err
-			case entityRegID:
-				if err := r.tag(tagURI, "a URI (tag 32)"); err != nil {
-					return err
-				}
-				uri, err := r.text("a URI (tag 32)")
-				if err == nil && uri == "" {
-					return fault("expected a URI (tag 32), found an empty one")
-				}
-				return err
-			default:
-				return r.list("an array of roles", func(i int) error {
-					before := *r
-					role, err := r.uint(roles.names)
-					if err == nil && (role < roles.first || role > roles.last) {
-						err = fault("expected %s, found %s", roles.names, before.next())
-					}
-					if err != nil {
-						return inElement(i, err)
-					}
-					return nil
-				})
-			}
-		})
-		if err != nil {
-			return inElement(i, err)
-		}
-		for _, key := range []int{entityName, entityRoles} {
-			if !seen.has(key) {
-				return inElement(i, inField(entityFields[key], fault("missing")))
-			}
-		}
-		return nil
-	})
 }

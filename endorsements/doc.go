@@ -14,7 +14,9 @@
 // Call [Decode] first. It is followed by [Corim.CheckValidity] with the
 // current time and, for appraisals, by [NewSet], which looks up anchors by key
 // identifier and states by class. [NewTrustAnchor], [NewReferenceState] and
-// [Corim.Encode] go the other way.
+// [Corim.Encode] go the other way. Two dialects of CBOR are deployed: Decode
+// reads both, Encode is told which, and [Convert] makes one from the other.
+// CoRIMs that are signed are for package endorsements/signed.
 //
 // # Threat model
 //
@@ -27,14 +29,13 @@
 // Whatever the profile gives no meaning to is refused by name rather than
 // passed over, because an author who wrote it meant it to be checked. Only
 // descriptive metadata (language, tag identities, entities, a class's vendor and
-// model) is checked for its form and then left behind.
+// model) is checked for its form and decides nothing.
 //
 // The content of a CoRIM that decodes is trusted: it decides which keys and
 // which PCR values count as good. The package does not check who wrote the
 // CoRIM or who may provision it: an unsigned CoRIM has no authenticity of its
-// own, and signed ones are not read yet. It has no clock, so it does not by itself refuse
-// an expired CoRIM, and it cannot know whether a key really lives in a TPM or
-// has been revoked.
+// own. It has no clock, so it does not by itself refuse an expired CoRIM, and it
+// cannot know whether a key really lives in a TPM or has been revoked.
 //
 // Every type is immutable or meant to be read only after it was made; all of
 // them may be used by several goroutines at once.

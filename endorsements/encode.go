@@ -17,9 +17,11 @@ import (
 // Encode writes the CoRIM: the anchors in one CoMID, the states in another.
 // The same content gives the same bytes, and [Decode] gives the content back.
 // An anchor or a state that occurs twice is written once. The identity of a
-// CoMID is derived from its content. Faults are of the same types as Decode's.
+// CoMID is derived from its content, and is the same in both dialects. Faults
+// are of the same types as Decode's; an unknown dialect is an
+// [*UnsupportedDialectError].
 func (c *Corim) Encode(d Dialect) ([]byte, error) {
-	if d != DialectV1 {
+	if d != DialectV1 && d != DialectV2 {
 		return nil, &UnsupportedDialectError{Dialect: d}
 	}
 	var b builder
@@ -30,16 +32,26 @@ func (c *Corim) Encode(d Dialect) ([]byte, error) {
 	if len(anchors) == 0 && len(states) == 0 {
 		return nil, fault("no anchors and no states; expected at least one")
 	}
-	manifest := wireCorim{Profile: Profile}
+	manifest := wireCorim{Profile: d.wireProfile()}
 	if manifest.ID, err = wireID(c.ID); err != nil {
 		return nil, inField("corim-id", err)
 	}
 	if manifest.Validity, err = c.wireValidity(); err != nil {
 		return nil, inField("validity", err)
 	}
+	if err := checkEntities(c.Entities, d); err != nil {
+		return nil, inField("entities", err)
+	}
+	for _, e := range c.Entities {
+		manifest.Entities = append(manifest.Entities, e.wire())
+	}
+	classes, err := c.wireClasses()
+	if err != nil {
+		return nil, inField("classes", err)
+	}
 	var keys []wireKeyTriple
 	for i, a := range anchors {
-		triple, err := a.wire(d)
+		triple, err := a.wire(classes)
 		if err != nil {
 			return nil, inField(fmt.Sprintf("anchors[%d]", i), err)
 		}
@@ -47,26 +59,34 @@ func (c *Corim) Encode(d Dialect) ([]byte, error) {
 	}
 	var values []wireValueTriple
 	for _, s := range states {
-		values = append(values, s.wire())
+		values = append(values, s.wire(classes))
 	}
 	for _, triples := range []wireTriples{{AttesterKeys: keys}, {ReferenceValues: values}} {
 		if len(triples.AttesterKeys) == 0 && len(triples.ReferenceValues) == 0 {
 			continue
 		}
-		tag, err := triples.comidV1()
+		tag, err := triples.comid(d)
 		if err != nil {
 			return nil, err
 		}
 		manifest.Tags = append(manifest.Tags, tag)
 	}
-	data, err := marshal(manifest)
+	data, err := marshal(d.wireManifest(manifest))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > MaxCorimSize {
-		return nil, fault("%d bytes; expected at most %d", len(data), MaxCorimSize)
+	if err := checkSize(data); err != nil {
+		return nil, err
 	}
 	return data, nil
+}
+
+// checkSize refuses what Decode would refuse.
+func checkSize(data []byte) error {
+	if len(data) > MaxCorimSize {
+		return fault("%d bytes; expected at most %d", len(data), MaxCorimSize)
+	}
+	return nil
 }
 
 // The structures of draft-ietf-rats-corim-11 as far as the profile has them.
@@ -74,9 +94,15 @@ func (c *Corim) Encode(d Dialect) ([]byte, error) {
 type (
 	wireCorim struct { // 4.1
 		ID       any           `cbor:"0,keyasint"`
-		Tags     [][]byte      `cbor:"1,keyasint"`
-		Profile  string        `cbor:"3,keyasint"`
+		Tags     []any         `cbor:"1,keyasint"`
+		Profile  any           `cbor:"3,keyasint"`
 		Validity *wireValidity `cbor:"4,keyasint,omitempty"`
+		Entities []wireEntity  `cbor:"5,keyasint,omitempty"`
+	}
+	wireEntity struct { // 7.2
+		Name  string    `cbor:"0,keyasint"`
+		RegID *cbor.Tag `cbor:"1,keyasint,omitempty"`
+		Roles []uint64  `cbor:"2,keyasint"`
 	}
 	wireValidity struct { // 7.3
 		NotBefore *cbor.Tag `cbor:"0,keyasint,omitempty"`
@@ -98,7 +124,9 @@ type (
 		Instance *cbor.Tag `cbor:"1,keyasint,omitempty"`
 	}
 	wireClass struct { // 5.1.4.2
-		ID cbor.Tag `cbor:"0,keyasint"`
+		ID     cbor.Tag `cbor:"0,keyasint"`
+		Vendor string   `cbor:"1,keyasint,omitempty"`
+		Model  string   `cbor:"2,keyasint,omitempty"`
 	}
 	wireKeyTriple struct { // 5.1.10
 		_           struct{} `cbor:",toarray"`
@@ -136,6 +164,31 @@ func marshal(v any) ([]byte, error) {
 		return nil, fault("%w", err)
 	}
 	return data, nil
+}
+
+func (d Dialect) wireProfile() any {
+	if d == DialectV1 {
+		return Profile
+	}
+	return uriTag(Profile)
+}
+
+func (d Dialect) wireManifest(m wireCorim) any {
+	if d == DialectV1 {
+		return m
+	}
+	return cbor.Tag{Number: tagUnsignedCorim, Content: m}
+}
+
+func (e Entity) wire() wireEntity {
+	w := wireEntity{Name: e.Name}
+	if e.RegID != "" {
+		w.RegID = uriTag(e.RegID)
+	}
+	for _, role := range e.Roles {
+		w.Roles = append(w.Roles, uint64(role))
+	}
+	return w
 }
 
 // wireID writes a UUID in 16 bytes. One in upper case remains text, because
@@ -183,7 +236,7 @@ func wireTime(t time.Time) (cbor.Tag, error) {
 }
 
 // wire checks the anchor once more, because its fields can be set by anybody.
-func (a TrustAnchor) wire(d Dialect) (wireKeyTriple, error) {
+func (a TrustAnchor) wire(classes map[string]ClassDescription) (wireKeyTriple, error) {
 	checked, err := NewTrustAnchor(a.Class, a.KID, a.PEM)
 	if err != nil {
 		return wireKeyTriple{}, err
@@ -196,8 +249,8 @@ func (a TrustAnchor) wire(d Dialect) (wireKeyTriple, error) {
 	}
 	return wireKeyTriple{
 		Environment: wireEnvironment{
-			Class:    newWireClass(a.Class),
-			Instance: &cbor.Tag{Number: d.instanceTag(), Content: []byte(a.KID)},
+			Class:    newWireClass(a.Class).describedBy(classes[a.Class]),
+			Instance: &cbor.Tag{Number: tagUEID, Content: []byte(a.KID)},
 		},
 		Keys: []cbor.Tag{{Number: tagPKIXBase64Key, Content: a.PEM}},
 	}, nil
@@ -208,9 +261,50 @@ func newWireClass(class string) wireClass {
 	return wireClass{ID: cbor.Tag{Number: tagUUID, Content: id[:]}}
 }
 
+// describedBy adds what is said of the class, if anything.
+func (c wireClass) describedBy(d ClassDescription) wireClass {
+	c.Vendor, c.Model = d.Vendor, d.Model
+	return c
+}
+
+// wireClasses checks descriptions that anybody can have put together, and
+// refuses one that would not be written.
+func (c *Corim) wireClasses() (map[string]ClassDescription, error) {
+	if len(c.Classes) == 0 {
+		return nil, nil
+	}
+	used := make(map[string]bool)
+	for _, a := range c.Anchors {
+		used[a.Class] = true
+	}
+	for _, s := range c.States {
+		used[s.class] = true
+	}
+	classes := make(map[string]ClassDescription, len(c.Classes))
+	for i, d := range c.Classes {
+		if _, twice := classes[d.Class]; twice {
+			return nil, inElement(i, fault("class %s is described twice", d.Class))
+		}
+		if !used[d.Class] {
+			return nil, inElement(i, fault("expected a class of the anchors and states, found %s", quote(d.Class)))
+		}
+		if d.Vendor == "" && d.Model == "" {
+			return nil, inElement(i, fault("expected a vendor or a model, found none"))
+		}
+		if !utf8.ValidString(d.Vendor) {
+			return nil, inElement(i, inField("vendor", fault("expected text, found %s", quote(d.Vendor))))
+		}
+		if !utf8.ValidString(d.Model) {
+			return nil, inElement(i, inField("model", fault("expected text, found %s", quote(d.Model))))
+		}
+		classes[d.Class] = d
+	}
+	return classes, nil
+}
+
 // wire writes one measurement for each PCR, with the digests of all its banks.
-func (s ReferenceState) wire() wireValueTriple {
-	t := wireValueTriple{Environment: wireEnvironment{Class: newWireClass(s.class)}}
+func (s ReferenceState) wire(classes map[string]ClassDescription) wireValueTriple {
+	t := wireValueTriple{Environment: wireEnvironment{Class: newWireClass(s.class).describedBy(classes[s.class])}}
 	for index := range maxPCR + 1 {
 		var digests []wireDigest
 		for _, bank := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
@@ -239,17 +333,29 @@ func namedInformation(bank crypto.Hash) uint {
 	}
 }
 
-// comidV1 frames the triples for DialectV1: 506(map).
-func (t wireTriples) comidV1() ([]byte, error) {
+// comid frames the triples as an element of the CoRIM's tags: bytes(506(map)) in
+// DialectV1, 506(bytes(map)) in DialectV2.
+func (t wireTriples) comid(d Dialect) (any, error) {
 	triples, err := marshal(t)
 	if err != nil {
 		return nil, err
 	}
+	// Of the triples as DialectV1 has them, for one identity in both dialects.
 	id := contentID(triples)
-	return marshal(cbor.Tag{
-		Number:  tagCoMID,
-		Content: wireComid{TagIdentity: wireTagIdentity{ID: id[:]}, Triples: triples},
-	})
+	if d == DialectV2 && len(t.AttesterKeys) > 0 {
+		for _, k := range t.AttesterKeys {
+			k.Environment.Instance.Number = d.instanceTag()
+		}
+		if triples, err = marshal(t); err != nil {
+			return nil, err
+		}
+	}
+	comid := wireComid{TagIdentity: wireTagIdentity{ID: id[:]}, Triples: triples}
+	if d == DialectV1 {
+		return marshal(cbor.Tag{Number: tagCoMID, Content: comid})
+	}
+	content, err := marshal(comid)
+	return cbor.Tag{Number: tagCoMID, Content: content}, err
 }
 
 // contentID names a CoMID by its triples, so that neither chance nor time is
@@ -264,3 +370,25 @@ func contentID(triples []byte) [16]byte {
 	id[8] = id[8]&0x3f | 0x80
 	return id
 }
+
+// uriTag is a URI (RFC 8949, 3.4.5.3).
+func uriTag(uri string) *cbor.Tag { return &cbor.Tag{Number: tagURI, Content: uri} }
+
+// The structures of a signed CoRIM. The reader for them is in sign1.go.
+type (
+	wireHeader struct { // 4.2.1
+		Algorithm   int64  `cbor:"1,keyasint"`
+		ContentType string `cbor:"3,keyasint"`
+		KeyID       []byte `cbor:"4,keyasint,omitempty"`
+		Meta        []byte `cbor:"8,keyasint"`
+		Chain       any    `cbor:"33,keyasint,omitempty"`
+	}
+	wireMeta struct { // 4.2.3
+		Signer   wireSigner    `cbor:"0,keyasint"`
+		Validity *wireValidity `cbor:"1,keyasint,omitempty"`
+	}
+	wireSigner struct { // 4.2.3.1
+		Name string    `cbor:"0,keyasint"`
+		URI  *cbor.Tag `cbor:"1,keyasint,omitempty"`
+	}
+)

@@ -38,6 +38,11 @@ func sampleCorims(t testing.TB) map[string]*Corim {
 				mustState(t, classA, value(crypto.SHA256, 0, 0x21)),
 				mustState(t, classB, value(crypto.SHA384, 23, 0)),
 			},
+			Classes: []ClassDescription{{Class: classA, Vendor: "ACME", Model: "Road Runner"}, {Class: classB, Vendor: "ACME"}},
+			Entities: []Entity{
+				{Name: "ACME Ltd.", RegID: "https://acme.example", Roles: []Role{RoleManifestCreator}},
+				{Name: "Other", Roles: []Role{RoleManifestCreator, RoleManifestCreator}},
+			},
 			NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 			NotAfter:  time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
 		},
@@ -49,19 +54,37 @@ func sampleCorims(t testing.TB) map[string]*Corim {
 func TestEncodeRoundTrip(t *testing.T) {
 	for name, c := range sampleCorims(t) {
 		t.Run(name, func(t *testing.T) {
-			data, err := c.Encode(DialectV1)
-			require.NoError(t, err)
-			got, err := Decode(data)
-			require.NoError(t, err)
-			assert.Equal(t, c, got)
+			written := map[Dialect][]byte{}
+			for _, d := range []Dialect{DialectV1, DialectV2} {
+				data, err := c.Encode(d)
+				require.NoError(t, err)
+				got, err := Decode(data)
+				require.NoError(t, err)
+				c.Dialect = d
+				assert.Equal(t, c, got)
 
-			again, err := got.Encode(DialectV1)
-			require.NoError(t, err)
-			assert.Equal(t, data, again)
-
-			theirs, err := asVeraisonReads(data)
+				again, err := got.Encode(d)
+				require.NoError(t, err)
+				assert.Equal(t, data, again)
+				written[d] = data
+			}
+			theirs, err := asVeraisonReads(written[DialectV1])
 			require.NoError(t, err)
 			assert.Equal(t, asWeRead(c), theirs)
+
+			// There and back again, by either way.
+			for from, data := range written {
+				for to := range written {
+					converted, err := Convert(data, to)
+					require.NoError(t, err)
+					assert.Equal(t, written[to], converted)
+					c, err := Decode(data)
+					require.NoError(t, err)
+					encoded, err := c.Encode(to)
+					require.NoError(t, err)
+					assert.Equal(t, written[to], encoded, "from %s to %s", from, to)
+				}
+			}
 		})
 	}
 }
@@ -93,6 +116,15 @@ func TestEncodeBytes(t *testing.T) {
 		"03" + "782c" + fmt.Sprintf("%x", Profile) +
 		"04" + "a1" + "01" + "c1" + "1a6b49d200"
 	assert.Equal(t, want, fmt.Sprintf("%x", data))
+
+	// The same in the newer dialect: 501, 506 outside, 32 and 560.
+	data, err = c.Encode(DialectV2)
+	require.NoError(t, err)
+	want = strings.NewReplacer(
+		"590111d901faa2", "d901fa59010ea2", "5860d901faa2", "d901fa585da2",
+		"d90226", "d90230", "03782c746167", "03d820782c746167",
+	).Replace(want)
+	assert.Equal(t, "d901f5"+want, fmt.Sprintf("%x", data))
 }
 
 // TestEncodeIdentity: a CoMID keeps its identity as long as its content.
@@ -144,8 +176,7 @@ func TestEncodeRefuses(t *testing.T) {
 		change  func(c *Corim)
 		want    string
 	}{
-		"no dialect": {0, func(*Corim) {}, `unsupported dialect: CoRIM in dialect Dialect(0); expected an unsigned CoRIM in dialect v1 (Veraison until v0.0.2602)`},
-		"v2":         {DialectV2, func(*Corim) {}, `unsupported dialect: CoRIM in dialect v2 (Veraison since v0.0.2603); expected an unsigned CoRIM in dialect v1 (Veraison until v0.0.2602)`},
+		"no dialect": {0, func(*Corim) {}, `unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602) or v2 (Veraison since v0.0.2603)`},
 		"nothing":    {DialectV1, func(c *Corim) { c.Anchors, c.States = nil, nil }, `no anchors and no states; expected at least one`},
 		"no id":      {DialectV1, func(c *Corim) { c.ID = "" }, `corim-id: expected text or a UUID, found ""`},
 		"id":         {DialectV1, func(c *Corim) { c.ID = "\xff" }, `corim-id: expected text or a UUID, found "\xff"`},
@@ -164,7 +195,23 @@ func TestEncodeRefuses(t *testing.T) {
 		"faulty kid":    {DialectV1, func(c *Corim) { c.Anchors[0].KID = []byte{9} }, `anchors[0].kid: expected a UEID (RFC 9711, 4.2.1): invalid UEID type 9`},
 		"altered key":   {DialectV1, func(c *Corim) { c.Anchors[0].Key = other.Key }, `anchors[0].key: expected the key that is in its PEM, found another`},
 		"altered PEM":   {DialectV1, func(c *Corim) { c.Anchors[0].PEM = other.PEM }, `anchors[0].key: expected the key that is in its PEM, found another`},
-		"too much":      {DialectV1, func(c *Corim) { c.ID = strings.Repeat("x", MaxCorimSize) }, ``},
+		"class described twice": {DialectV2, func(c *Corim) { c.Classes = append(c.Classes, c.Classes[0]) },
+			`classes[2]: class ` + classA + ` is described twice`},
+		"class of nothing": {DialectV2, func(c *Corim) { c.Classes[0].Class = strings.ToUpper(classA) },
+			`classes[0]: expected a class of the anchors and states, found "` + strings.ToUpper(classA) + `"`},
+		"empty description":    {DialectV2, func(c *Corim) { c.Classes[0] = ClassDescription{Class: classA} }, `classes[0]: expected a vendor or a model, found none`},
+		"vendor's text":        {DialectV2, func(c *Corim) { c.Classes[0].Vendor = "\xff" }, `classes[0].vendor: expected text, found "\xff"`},
+		"model's text":         {DialectV1, func(c *Corim) { c.Classes[0].Model = "\xff" }, `classes[0].model: expected text, found "\xff"`},
+		"entity without name":  {DialectV2, func(c *Corim) { c.Entities[1].Name = "" }, `entities[1].name: expected text, found ""`},
+		"entity's URI":         {DialectV2, func(c *Corim) { c.Entities[0].RegID = "\xff" }, `entities[0].regid: expected a URI, found "\xff"`},
+		"entity without role":  {DialectV2, func(c *Corim) { c.Entities[0].Roles = nil }, `entities[0].roles: none; expected the role manifest-creator (1) or manifest-signer (2)`},
+		"entity's role":        {DialectV2, func(c *Corim) { c.Entities[0].Roles[0] = -1 }, `entities[0].roles[0]: expected the role manifest-creator (1) or manifest-signer (2), found Role(-1) (-1), which dialect v2 (Veraison since v0.0.2603) does not have`},
+		"signer in dialect v1": {DialectV1, func(c *Corim) { c.Entities[1].Roles[1] = RoleManifestSigner }, `entities[1].roles[1]: expected the role manifest-creator (1), found manifest-signer (2), which dialect v1 (Veraison until v0.0.2602) does not have`},
+		"two signers": {DialectV2, func(c *Corim) {
+			c.Entities[0].Roles[0], c.Entities[1].Roles[0] = RoleManifestSigner, RoleManifestSigner
+		}, `entities[1].roles: a second entity with the role manifest-signer (2); entities[0] has it`},
+		"too much, v2": {DialectV2, func(c *Corim) { c.ID = strings.Repeat("x", MaxCorimSize) }, ``},
+		"too much":     {DialectV1, func(c *Corim) { c.ID = strings.Repeat("x", MaxCorimSize) }, ``},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -196,26 +196,50 @@ func get(t testing.TB, root any, path l) any {
 	return root
 }
 
-// encodeDoc encodes a CoRIM. What is a map among its tags is wrapped as a
-// CoMID of DialectV1; anything else goes in as it is.
+// encodeDoc encodes a CoRIM in DialectV1.
 func encodeDoc(t testing.TB, doc m) []byte {
+	t.Helper()
+	return encodeDocIn(t, DialectV1, doc)
+}
+
+// encodeDocIn encodes a CoRIM. What is a map among its tags is framed as a CoMID
+// of the dialect, and the profile as the dialect has it; anything else goes in
+// as it is.
+func encodeDocIn(t testing.TB, d Dialect, doc m) []byte {
 	t.Helper()
 	out := m{}
 	for k, v := range doc {
 		out[k] = v
 	}
 	if tags, ok := doc[1].(l); ok {
-		wrapped := l{}
+		framed := l{}
 		for _, c := range tags {
-			if c, ok := c.(m); ok {
-				wrapped = append(wrapped, encodeAny(t, tag(506, c)))
-				continue
+			switch c := c.(type) {
+			case m:
+				if d == DialectV1 {
+					framed = append(framed, encodeAny(t, tag(506, c)))
+				} else {
+					framed = append(framed, tag(506, encodeAny(t, c)))
+				}
+			case []byte: // 506(…) as DialectV1 has it
+				if content, ok := bytes.CutPrefix(c, mustHex("d901fa")); ok && d == DialectV2 {
+					framed = append(framed, tag(506, content))
+					continue
+				}
+				framed = append(framed, c)
+			default:
+				framed = append(framed, c)
 			}
-			wrapped = append(wrapped, c)
 		}
-		out[1] = wrapped
+		out[1] = framed
 	}
-	return encodeAny(t, out)
+	if d == DialectV1 {
+		return encodeAny(t, out)
+	}
+	if profile, ok := out[3].(string); ok {
+		out[3] = tag(32, profile)
+	}
+	return encodeAny(t, tag(501, out))
 }
 
 func encodeAny(t testing.TB, v any) []byte {

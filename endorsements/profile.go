@@ -35,13 +35,13 @@ type profileReader struct {
 	dialect Dialect
 	corim   *Corim
 	known   *builder // what this CoRIM has said already
-	// described is the vendor and the model of each class, as far as the CoRIM
-	// has said them.
-	described map[string]description
+	// described finds classes in corim.Classes.
+	described map[string]int
+	// instances, where Convert asks for it, collects the offsets of the tags of
+	// instances in the CoMID that is being read, which is of size bytes.
+	instances *[]int
+	size      int
 }
-
-// description is what a class-map says for people.
-type description struct{ vendor, model string }
 
 const (
 	comidLang = iota
@@ -56,6 +56,7 @@ var comidFields = []string{"lang", "tag-identity", "entities", "linked-tags", "t
 // comid reads a concise-mid-tag (draft-ietf-rats-corim-11, 5.1).
 func (p *profileReader) comid(data []byte) error {
 	r := reader{data}
+	p.size = len(data)
 	seen, err := r.fields("a CoMID map", comidFields, func(key int) error {
 		switch key {
 		case comidLang:
@@ -64,7 +65,8 @@ func (p *profileReader) comid(data []byte) error {
 		case comidTagIdentity:
 			return readTagIdentity(&r)
 		case comidEntities:
-			return readEntities(&r, comidRoles)
+			_, err := readEntities(&r, comidRoles)
+			return err
 		case comidTriples:
 			return p.triples(&r)
 		default: // linked-tags: "replaces" would make other CoMIDs void.
@@ -184,20 +186,31 @@ func (p *profileReader) environment(r *reader, withInstance bool) (environment, 
 		return env, inField("class", fault("missing; expected a class with a UUID as its id"))
 	}
 	if withInstance && !seen.has(environmentInstance) {
-		return env, inField("instance", fault("missing; expected the key identifier of the AK, a UEID (tag %d)", p.dialect.instanceTag()))
+		return env, inField("instance", fault("missing; expected %s", expectedInstance))
 	}
 	return env, nil
 }
 
-// instance reads the key identifier of an AK.
+const expectedInstance = "the key identifier of the AK, a UEID (tag 550) or bytes (tag 560)"
+
+// instance reads the key identifier of an AK. Both tags are taken in both
+// dialects: authors know their device by one identifier, and what evidence says
+// is the same for both.
 func (p *profileReader) instance(r *reader) (eat.UEID, error) {
-	expected := fmt.Sprintf("the key identifier of the AK, a UEID (tag %d)", p.dialect.instanceTag())
-	if err := r.tag(p.dialect.instanceTag(), expected); err != nil {
+	at := p.size - len(r.rest)
+	if !r.atTag(tagBytes) {
+		if err := r.tag(tagUEID, expectedInstance); err != nil {
+			return nil, err
+		}
+	} else if err := r.tag(tagBytes, expectedInstance); err != nil {
 		return nil, err
 	}
-	kid, err := r.bytes(expected)
+	kid, err := r.bytes(expectedInstance)
 	if err != nil {
 		return nil, err
+	}
+	if p.instances != nil {
+		*p.instances = append(*p.instances, at)
 	}
 	return checkKID(kid)
 }
@@ -207,15 +220,15 @@ func (p *profileReader) instance(r *reader) (eat.UEID, error) {
 // two classes, which evidence could not be told apart by.
 func (p *profileReader) class(r *reader) (class string, err error) {
 	const expected = "a UUID (tag 37)"
-	var d description
+	var d ClassDescription
 	seen, err := r.fields("a class map", []string{"id", "vendor", "model", "layer", "index"}, func(key int) error {
 		switch key {
 		case 0:
 		case 1:
-			d.vendor, err = r.text("the vendor's name")
+			d.Vendor, err = r.text("the vendor's name")
 			return err
 		case 2:
-			d.model, err = r.text("the model's name")
+			d.Model, err = r.text("the model's name")
 			return err
 		default:
 			return fault("not in the profile; a class is known by its id alone")
@@ -240,25 +253,37 @@ func (p *profileReader) class(r *reader) (class string, err error) {
 	if !seen.has(0) {
 		return "", inField("id", fault("missing; expected %s", expected))
 	}
-	return class, p.describe(class, d)
+	d.Class = class
+	return class, p.describe(d)
 }
 
-// describe refuses a second vendor or model of a class.
-func (p *profileReader) describe(class string, d description) error {
-	known := p.described[class]
-	for _, part := range []struct {
-		field      string
-		known, now string
-	}{{"vendor", known.vendor, d.vendor}, {"model", known.model, d.model}} {
-		if part.known != "" && part.now != "" && part.known != part.now {
-			return inField(part.field, fault("%s, but this CoRIM has said %s of the same class id; a class is known by its id alone",
-				quote(part.now), quote(part.known)))
+// describe adds to what the CoRIM says of a class. It refuses a second vendor
+// or model of one.
+func (p *profileReader) describe(d ClassDescription) error {
+	if d.Vendor == "" && d.Model == "" {
+		return nil
+	}
+	i, ok := p.described[d.Class]
+	if !ok {
+		if p.described == nil {
+			p.described = make(map[string]int)
 		}
+		p.described[d.Class] = len(p.corim.Classes)
+		p.corim.Classes = append(p.corim.Classes, d)
+		return nil
 	}
-	if p.described == nil {
-		p.described = make(map[string]description)
+	known := &p.corim.Classes[i]
+	for _, part := range []struct {
+		field string
+		known *string
+		now   string
+	}{{"vendor", &known.Vendor, d.Vendor}, {"model", &known.Model, d.Model}} {
+		if *part.known != "" && part.now != "" && *part.known != part.now {
+			return inField(part.field, fault("%s, but this CoRIM has said %s of the same class id; a class is known by its id alone",
+				quote(part.now), quote(*part.known)))
+		}
+		*part.known = cmp.Or(*part.known, part.now)
 	}
-	p.described[class] = description{cmp.Or(known.vendor, d.vendor), cmp.Or(known.model, d.model)}
 	return nil
 }
 

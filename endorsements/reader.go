@@ -41,6 +41,7 @@ const (
 	tagCoTL          = 508
 	tagUEID          = 550
 	tagPKIXBase64Key = 554
+	tagBytes         = 560
 )
 
 // wellFormedness is the gate before the reader, which then sees duplicate keys.

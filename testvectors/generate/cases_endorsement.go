@@ -154,8 +154,8 @@ func endorsementCases() []vectorCase {
 		bad("empty", "a CoRIM is empty", specCorim, "no data", rewrite(func([]byte) []byte { return []byte{} })),
 		bad("truncated", "a CoRIM lacks its last byte", specTooLittle, "not well-formed CBOR", rewrite(func(b []byte) []byte { return b[:len(b)-1] })),
 		bad("trailing", "a byte follows a CoRIM", specLeftOver, "not well-formed CBOR", rewrite(trailed)),
-		bad("tagged", "a CoRIM is tagged 501, as in the newer dialect", "draft-ietf-rats-corim-11, 4 (tagged-unsigned-corim-map)",
-			"unsupported dialect", rewrite(func(b []byte) []byte { return append(head(cborTag, 501), b...) })),
+		bad("tagged", "a CoRIM of the older dialect is tagged 501, as in the newer dialect", "draft-ietf-rats-corim-11, 4 (tagged-unsigned-corim-map)",
+			"expected a CoMID (tag 506), found a byte string", rewrite(func(b []byte) []byte { return append(head(cborTag, 501), b...) })),
 		bad("other-profile", "a CoRIM is of another profile", specCorim, "profile: expected",
 			edit(0, func(corim, _ cborObject) error {
 				corim[uint64(3)] = "tag:example.com,2026:other"
