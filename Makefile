@@ -22,7 +22,7 @@ help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: deps-demo build veraison ## build all, start Veraison with the plugin and a simulated TPM, show an appraisal and three refusals
+demo: deps-demo build veraison ## build all, start Veraison with the plugin and a simulated TPM, show appraisals, attested connections and refusals
 	$(GO) run ./internal/demo -plugin bin/attested-tls.plugin
 
 .PHONY: test
@@ -31,9 +31,10 @@ test: deps-test build veraison ## every test, the ones through Veraison and swtp
 	$(GO) test -race -timeout 20m ./...
 
 .PHONY: build
-build: ## bin/attested-tls.plugin
-	@echo '==> building bin/attested-tls.plugin'
+build: deps-demo ## bin/atls, bin/attested-tls.plugin
+	@echo '==> building bin/atls and bin/attested-tls.plugin'
 	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/atls ./cmd/atls
 	$(GO) build -trimpath -ldflags '-s -w -X $(SERVICES)/config.Version=$(SERVICES_VERSION)' -o bin/attested-tls.plugin ./plugin
 
 .PHONY: veraison
@@ -47,6 +48,8 @@ bench: deps-demo build veraison ## benchmarks, side by side in one run
 	$(GO) test -run '^$$' -bench Attest -benchtime 2s ./attester
 	$(GO) test -run '^$$' -bench Appraisal -benchtime 1s ./rp
 	$(GO) test -run '^$$' -bench Nonce -benchtime 200x ./rp
+	$(GO) test -run '^$$' -bench 'Handshake' -benchtime 2s ./rp/tlsbinding
+	$(GO) test -run '^$$' -bench CriticalPath -benchtime 50x ./rp/tlsbinding
 
 .PHONY: fuzz
 fuzz: deps-demo ## every fuzz target for FUZZTIME (30s) each
@@ -71,10 +74,10 @@ lint: deps-demo ## gofmt, go vet, staticcheck
 clean: ## remove bin
 	rm -rf bin
 
-# The TPM simulator is C and needs OpenSSL's headers; the tests also run swtpm
-# and tpm2-tools.
+# The TPM simulator is C and needs OpenSSL's headers; the tests also run swtpm,
+# tpm2-tools and openssl.
 .PHONY: deps-demo deps-test
 deps-demo:
 	@scripts/deps.sh libssl-dev
 deps-test:
-	@scripts/deps.sh libssl-dev swtpm tpm2-tools
+	@scripts/deps.sh libssl-dev openssl swtpm tpm2-tools

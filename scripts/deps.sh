@@ -14,6 +14,7 @@ set -eu
 present() {
 	case $1 in
 	libssl-dev) echo '#include <openssl/evp.h>' | "${CC:-cc}" -E - >/dev/null 2>&1 ;;
+	openssl) command -v openssl >/dev/null 2>&1 ;;
 	swtpm) command -v swtpm >/dev/null 2>&1 ;;
 	tpm2-tools) command -v tpm2_createprimary >/dev/null 2>&1 ;;
 	*) echo "deps: unknown package $1" >&2; exit 2 ;;

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -65,7 +66,7 @@ func Sign(corim []byte, key crypto.Signer, o Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := cose.NewSigner(alg, key)
+	signer, err := cose.NewSigner(alg, hashNamer{key})
 	if err != nil {
 		return nil, fmt.Errorf("key to sign with: %w", err)
 	}
@@ -104,4 +105,19 @@ func (o Options) headers(alg cose.Algorithm) (cose.Headers, error) {
 		return cose.Headers{}, fmt.Errorf("protected header: %w", err)
 	}
 	return h, nil
+}
+
+// hashNamer tells a signer which hash made a digest, which go-cose leaves out
+// and TPMs need to know.
+type hashNamer struct{ crypto.Signer }
+
+func (s hashNamer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if opts == nil {
+		for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+			if h.Size() == len(digest) {
+				opts = h
+			}
+		}
+	}
+	return s.Signer.Sign(random, digest, opts)
 }
