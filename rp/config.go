@@ -6,15 +6,14 @@ package rp
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
 
+	"github.com/veraison/attested-tls/internal/apihttp"
 	"github.com/veraison/attested-tls/rp/ear"
 )
 
@@ -91,47 +90,10 @@ func (cfg *Config) check() error {
 	return nil
 }
 
-// transport makes the client's own transport. It takes proxies from the
-// environment as Go's default one does.
+// transport is the given one or the client's own.
 func (cfg *Config) transport() http.RoundTripper {
 	if cfg.Transport != nil {
 		return cfg.Transport
 	}
-	conf := new(tls.Config)
-	if cfg.TLS != nil {
-		conf = cfg.TLS.Clone()
-	}
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		TLSClientConfig:     conf,
-		TLSHandshakeTimeout: 10 * time.Second,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConns:        maxIdle,
-		MaxIdleConnsPerHost: maxIdle,
-		IdleConnTimeout:     idleTimeout,
-		// A few bytes must not become many.
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-}
-
-// parseBase reads the verifier's URL, which may have a path where a proxy puts
-// the deployment below one.
-func parseBase(text string, insecureHTTP bool) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, errors.New("the verifier's URL cannot be parsed") // it may hold a password
-	}
-	switch {
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Opaque != "":
-		return nil, fmt.Errorf("the verifier's URL %q is not one of https", u.Redacted())
-	case u.Scheme == "http" && !insecureHTTP:
-		return nil, fmt.Errorf("the verifier's URL %q is without TLS, which Config.InsecureHTTP does not allow", u.Redacted())
-	case u.User != nil:
-		return nil, errors.New("credentials in the verifier's URL: give them in Config")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("the verifier's URL %q has a query or fragment", u.Redacted())
-	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
-	return u, nil
+	return apihttp.Transport(cfg.TLS, maxIdle, idleTimeout)
 }

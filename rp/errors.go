@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
+
+	"github.com/veraison/attested-tls/internal/apihttp"
 )
 
 // ProblemError is a verifier's refusal: an answer with an HTTP status other
@@ -56,9 +56,6 @@ func protocolf(operation, format string, args ...any) error {
 	return &ProtocolError{Operation: operation, Err: fmt.Errorf(format, args...)}
 }
 
-// maxText is how much of a verifier's words is repeated.
-const maxText = 500
-
 // problem makes an error of an answer.
 func (a *answer) problem(operation string) error {
 	e := &ProblemError{Operation: operation, Status: a.status, RetryAfter: a.retryAfter}
@@ -67,25 +64,11 @@ func (a *answer) problem(operation string) error {
 		Detail string `json:"detail"`
 	}
 	if err := json.Unmarshal(a.body, &document); err != nil {
-		document.Detail = string(a.body[:min(len(a.body), maxText+1)])
+		document.Detail = string(a.body[:min(len(a.body), apihttp.MaxText)])
 	}
-	e.Title, e.Detail = printable(document.Title), printable(document.Detail)
+	e.Title, e.Detail = apihttp.Printable(document.Title), apihttp.Printable(document.Detail)
 	if e.Title == "" {
 		e.Title = http.StatusText(a.status)
 	}
 	return e
-}
-
-// printable makes a stranger's text fit for one line of a log.
-func printable(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText] + "…"
-	}
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.ToValidUTF8(s, "?"))
-	return strings.Join(strings.Fields(s), " ")
 }

@@ -12,9 +12,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/veraison/attested-tls/internal/apihttp"
 )
 
 // client sends requests to one origin, and takes answers within limits.
@@ -22,7 +23,7 @@ type client struct {
 	base  *url.URL
 	http  *http.Client
 	cfg   Config
-	token tokenCache
+	token *apihttp.TokenCache
 }
 
 func newClient(base *url.URL, cfg Config) *client {
@@ -30,12 +31,10 @@ func newClient(base *url.URL, cfg Config) *client {
 		base: base,
 		cfg:  cfg,
 		http: &http.Client{
-			Transport: cfg.transport(),
-			// A redirect would take evidence and credentials elsewhere; the API
-			// has none. See once.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport:     cfg.transport(),
+			CheckRedirect: apihttp.NoRedirects, // see once
 		},
-		token: tokenCache{source: cfg.TokenSource},
+		token: apihttp.NewTokenCache(cfg.TokenSource),
 	}
 }
 
@@ -66,10 +65,7 @@ const maxAnswer = 1 << 20
 
 // endpoint is a URL of the API.
 func (c *client) endpoint(path, query string) *url.URL {
-	u := *c.base
-	u.Path += path
-	u.RawQuery = query
-	return &u
+	return apihttp.Endpoint(c.base, path, query)
 }
 
 // do sends a request, repeats it where that is safe and makes sense, and
@@ -101,7 +97,7 @@ func (c *client) do(ctx context.Context, r *request) (*answer, error) {
 		}
 		observers.waiting(r.operation, wait, reason)
 		c.cfg.Logger.WarnContext(ctx, "the verifier failed, asking again", "operation", r.operation, "attempt", attempt, "wait", wait, "error", reason)
-		if sleepErr := sleep(ctx, wait); sleepErr != nil {
+		if sleepErr := apihttp.Sleep(ctx, wait); sleepErr != nil {
 			return nil, fmt.Errorf("%s: %w, after %w", r.operation, sleepErr, reason)
 		}
 	}
@@ -133,7 +129,7 @@ func (c *client) once(ctx context.Context, r *request) (*answer, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.operation, withoutURL(err))
+		return nil, fmt.Errorf("%s: %w", r.operation, apihttp.WithoutURL(err))
 	}
 	// Also where it fails: an unread body costs the connection, no more.
 	defer resp.Body.Close()
@@ -143,21 +139,21 @@ func (c *client) once(ctx context.Context, r *request) (*answer, error) {
 	if resp.ContentLength > int64(r.limit) {
 		return nil, protocolf(r.operation, "the answer has %d bytes, more than %d", resp.ContentLength, r.limit)
 	}
-	body, err := readAll(resp.Body, resp.ContentLength, r.limit)
+	body, err := apihttp.ReadAll(resp.Body, resp.ContentLength, r.limit)
 	switch {
-	case errors.Is(err, errTooLong):
+	case errors.Is(err, apihttp.ErrTooLong):
 		return nil, protocolf(r.operation, "the answer has more than %d bytes", r.limit)
 	case err != nil:
 		return nil, fmt.Errorf("%s: reading the answer: %w", r.operation, err)
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
-		c.token.drop()
+		c.token.Drop()
 	}
 	a := &answer{
 		status:     resp.StatusCode,
 		location:   resp.Header.Get("Location"),
 		body:       body,
-		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		retryAfter: apihttp.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		a.date = date
@@ -165,90 +161,10 @@ func (c *client) once(ctx context.Context, r *request) (*answer, error) {
 	return a, nil
 }
 
-// withoutURL takes the URL off an error: it repeats the nonce and adds nothing.
-func withoutURL(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
-}
-
-var errTooLong = errors.New("too long")
-
-// readAll reads a body to its end, which lets the connection be used again, or
-// to the limit.
-func readAll(body io.Reader, length int64, limit int) ([]byte, error) {
-	if length == 0 {
-		return nil, nil
-	}
-	var b bytes.Buffer
-	if length > 0 {
-		b.Grow(int(length) + bytes.MinRead)
-	}
-	if _, err := b.ReadFrom(io.LimitReader(body, int64(limit)+1)); err != nil {
-		return nil, err
-	}
-	if b.Len() > limit {
-		return nil, errTooLong
-	}
-	return b.Bytes(), nil
-}
+const service = "verifier"
 
 // resolve reads a Location, which has to stay with the verifier: what is sent
 // there is evidence and credentials.
 func (c *client) resolve(from *url.URL, location string) (*url.URL, error) {
-	if location == "" {
-		return nil, errors.New("no Location")
-	}
-	u, err := from.Parse(location)
-	if err != nil {
-		return nil, fmt.Errorf("unreadable Location %.200q", location)
-	}
-	if u.Scheme != c.base.Scheme || !sameHost(u, c.base) || u.User != nil || u.Opaque != "" {
-		return nil, fmt.Errorf("the Location %.200q is not of the verifier's origin, %s://%s", u.Redacted(), c.base.Scheme, c.base.Host)
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
-}
-
-func sameHost(a, b *url.URL) bool {
-	return strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
-}
-
-func port(u *url.URL) string {
-	switch p := u.Port(); {
-	case p != "":
-		return p
-	case u.Scheme == "https":
-		return "443"
-	}
-	return "80"
-}
-
-// parseRetryAfter reads a Retry-After (RFC 9110, section 10.2.3); zero if there
-// is none.
-func parseRetryAfter(text string, now time.Time) time.Duration {
-	if text == "" {
-		return 0
-	}
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if date, err := http.ParseTime(text); err == nil {
-		return max(0, date.Sub(now))
-	}
-	return 0
-}
-
-// sleep waits, or returns why the context has ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return apihttp.Resolve(service, c.base, from, location)
 }

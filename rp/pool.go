@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/veraison/attested-tls/internal/apihttp"
 )
 
 // PoolConfig has what a Pool can be told. Its zero value is fit for use.
@@ -253,7 +255,7 @@ func (p *Pool) open(ctx context.Context) {
 		}
 		p.failures++
 		p.outage = p.outage || isOutage(err)
-		p.retryAt = time.Now().Add(jitter(min(firstWait<<min(p.failures-1, 10), longestPoolWait)))
+		p.retryAt = time.Now().Add(apihttp.Jitter(min(apihttp.FirstWait<<min(p.failures-1, 10), longestPoolWait)))
 	default:
 		if p.failures > 0 {
 			p.cfg.Logger.Info("sessions can be opened again", "failures", p.failures)

@@ -7,10 +7,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/veraison/attested-tls/internal/apihttp"
 )
 
 // What is repeated, and what is not:
@@ -22,13 +23,7 @@ import (
 // Evidence is sent once. Only a connection that could not be made at all is
 // tried again: whatever else goes wrong, the verifier may have processed it.
 
-const (
-	attempts    = 4
-	firstWait   = 100 * time.Millisecond
-	longestWait = 2 * time.Second
-	// A verifier that asks for more than this is not waited for.
-	maxRetryAfter = 30 * time.Second
-)
+const attempts = 4
 
 // repeatable tells whether the outcome of a request may be another one the next
 // time, and whether asking is safe.
@@ -36,7 +31,7 @@ func (r *request) repeatable(a *answer, err error) bool {
 	var (
 		protocol    *ProtocolError
 		certificate *tls.CertificateVerificationError
-		token       *tokenError
+		token       *apihttp.TokenError
 		op          *net.OpError
 	)
 	switch {
@@ -46,7 +41,7 @@ func (r *request) repeatable(a *answer, err error) bool {
 		switch a.status {
 		case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
 			http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return a.retryAfter <= maxRetryAfter
+			return a.retryAfter <= apihttp.MaxRetryAfter
 		}
 		return false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
@@ -58,16 +53,10 @@ func (r *request) repeatable(a *answer, err error) bool {
 	return true
 }
 
-// backoff is how long to wait after an attempt: up to twice as long each time,
-// at random so that many clients do not come back together, and no less than
-// the verifier asks for.
+// backoff is how long to wait after an attempt.
 func backoff(attempt int, a *answer) time.Duration {
-	wait := jitter(min(firstWait<<min(attempt-1, 10), longestWait))
-	if a != nil {
-		wait = max(wait, a.retryAfter)
+	if a == nil {
+		return apihttp.Backoff(attempt, 0)
 	}
-	return wait
+	return apihttp.Backoff(attempt, a.retryAfter)
 }
-
-// jitter is between half of d and d.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/veraison/attested-tls/internal/apihttp"
 	"github.com/veraison/attested-tls/rp/ear"
 	"github.com/veraison/attested-tls/rp/internal/nonce"
 	"github.com/veraison/attested-tls/rp/internal/strictjson"
@@ -262,9 +263,9 @@ const (
 func (s *session) poll(ctx context.Context, a *answer, limit int) (string, error) {
 	observers := tracesOf(ctx)
 	for pause := firstPoll; ; pause = min(pause*3/2, longestPoll) {
-		wait := max(jitter(pause), a.retryAfter)
+		wait := max(apihttp.Jitter(pause), a.retryAfter)
 		observers.waiting(pollOperation, wait, nil)
-		if err := sleep(ctx, wait); err != nil {
+		if err := apihttp.Sleep(ctx, wait); err != nil {
 			return "", fmt.Errorf("%s: %w: %w", pollOperation, ErrUnfinished, err)
 		}
 		var err error

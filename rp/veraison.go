@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/veraison/attested-tls/internal/apihttp"
 	"github.com/veraison/attested-tls/rp/ear"
 )
 
@@ -49,7 +50,7 @@ func NewVeraison(baseURL string, keys ear.KeySource, cfg Config) (*Veraison, err
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	base, err := parseBase(baseURL, cfg.InsecureHTTP)
+	base, err := apihttp.ParseBase(service, baseURL, cfg.InsecureHTTP)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,7 @@ const (
 // from several goroutines.
 type Client struct {
 	provisioning, verification string
+	user                       *User // of the provisioning service; may be nil
 	http                       *http.Client
 }
 
@@ -101,6 +103,9 @@ func (c *Client) do(ctx context.Context, method, target, accept, contentType str
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if strings.HasPrefix(target, c.provisioning+"/") {
+		c.user.authorize(req)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

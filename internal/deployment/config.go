@@ -7,11 +7,13 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"text/template"
 	"time"
 )
@@ -37,6 +39,10 @@ func (s Store) String() string {
 	return fmt.Sprintf("Store(%d)", int(s))
 }
 
+// User is one that HTTP's basic authentication lets in. Veraison reads the name
+// in lower case.
+type User struct{ Name, Password string }
+
 const (
 	defaultStartTimeout = 15 * time.Second
 	defaultLogLevel     = "info"
@@ -54,6 +60,9 @@ type Config struct {
 	Dir string
 	// Store is where provisioned data goes.
 	Store Store
+	// Provisioner has to authenticate himself to the provisioning service; nil
+	// lets everybody provision.
+	Provisioner *User
 	// LogLevel is debug, info, warn or error; empty means info.
 	LogLevel string
 	// Env is added to the environment of the services, and so of the plugins.
@@ -80,6 +89,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.Store != Memory && c.Store != SQLite {
 		return c, fmt.Errorf("there is no store %v", c.Store)
+	}
+	if u := c.Provisioner; u != nil && (u.Name == "" || u.Password == "" || strings.ToLower(u.Name) != u.Name) {
+		return c, errors.New("the provisioner needs a name in lower case, and a password")
 	}
 	if c.LogLevel == "" {
 		c.LogLevel = defaultLogLevel
@@ -150,6 +162,10 @@ type settings struct {
 	PluginDir  string
 	SigningKey string
 	LogLevel   string
+
+	// The one user that may provision, and the bcrypt hash of his password; none
+	// if it is empty.
+	Provisioner, PasswordHash string
 
 	Store Store
 	// Data sources, for SQLite only.

@@ -57,6 +57,24 @@ func TestConfigurationWithMemoryStores(t *testing.T) {
 	assert.NotContains(t, string(text), "sqlite")
 }
 
+func TestConfigurationWithProvisioner(t *testing.T) {
+	s := sampleSettings()
+	var err error
+	s.Provisioner, s.PasswordHash, err = (&User{Name: "operator", Password: "secret"}).hashed()
+	require.NoError(t, err)
+	text, err := s.render()
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "\nauth:\n  backend: basic\n  users:\n    \"operator\":\n      password: \"$2a$")
+	assert.NotContains(t, string(text), "secret")
+	assert.NotContains(t, string(text), "backend: passthrough")
+
+	// Veraison would not find him.
+	for _, u := range []User{{Name: "Operator", Password: "x"}, {Name: "operator"}, {Password: "x"}} {
+		_, err := Config{BinDir: "x", PluginDir: "x", Dir: "x", Provisioner: &u}.checked()
+		assert.ErrorContains(t, err, "the provisioner needs a name in lower case, and a password")
+	}
+}
+
 func TestQuoting(t *testing.T) {
 	s := sampleSettings()
 	s.PluginDir = "/tmp/a \"quoted\": #folder\n"

@@ -65,6 +65,7 @@ func (d *Deployment) start(ctx context.Context) error {
 	}
 	d.run = r
 	d.client = NewClient(r.provisioning, r.verification)
+	d.client.user = d.cfg.Provisioner
 	return nil
 }
 

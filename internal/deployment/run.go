@@ -118,7 +118,7 @@ func tryRun(ctx context.Context, cfg Config, on ports) (*run, error) {
 		if err := s.waitListening(ctx, s.port); err != nil {
 			return r, s.explain(err)
 		}
-		if err := s.waitAnswering(ctx, s.url); err != nil {
+		if err := s.waitAnswering(ctx, s.url, cfg.Provisioner); err != nil {
 			return r, s.explain(err)
 		}
 	}
@@ -132,7 +132,13 @@ func tryRun(ctx context.Context, cfg Config, on ports) (*run, error) {
 // writeConfig renders the configuration of a run into the deployment's folder.
 func writeConfig(cfg Config, on ports) (string, error) {
 	stores := storesIn(cfg.Dir)
+	provisioner, passwordHash, err := cfg.Provisioner.hashed()
+	if err != nil {
+		return "", err
+	}
 	text, err := settings{
+		Provisioner:         provisioner,
+		PasswordHash:        passwordHash,
 		PluginDir:           cfg.PluginDir,
 		SigningKey:          keyPath(cfg.Dir),
 		LogLevel:            cfg.LogLevel,
@@ -191,14 +197,14 @@ func dialable(ctx context.Context, port int) bool {
 }
 
 // waitAnswering waits until a GET is answered with 200.
-func (p *process) waitAnswering(ctx context.Context, url string) error {
+func (p *process) waitAnswering(ctx context.Context, url string, user *User) error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	last := errors.New("not asked")
 	err := waitFor(ctx, 20*time.Millisecond, func() (bool, error) {
 		if err := p.died(); err != nil {
 			return false, err
 		}
-		last = get(ctx, client, url)
+		last = get(ctx, client, url, user)
 		return last == nil, nil
 	})
 	if err != nil {
@@ -207,11 +213,12 @@ func (p *process) waitAnswering(ctx context.Context, url string) error {
 	return nil
 }
 
-func get(ctx context.Context, client *http.Client, url string) error {
+func get(ctx context.Context, client *http.Client, url string, user *User) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
+	user.authorize(req)
 	resp, err := client.Do(req)
 	if err != nil {
 		return err
