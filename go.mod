@@ -18,6 +18,7 @@ require (
 	github.com/veraison/services v0.0.2501
 	go.uber.org/goleak v1.3.0
 	golang.org/x/oauth2 v0.36.0
+	google.golang.org/grpc v1.64.0
 	google.golang.org/protobuf v1.36.12
 )
 
@@ -94,8 +95,8 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20240318140521-94a12d6c2237 // indirect
-	google.golang.org/grpc v1.64.0 // indirect
 	gopkg.in/ini.v1 v1.67.0 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect

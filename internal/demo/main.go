@@ -1,9 +1,11 @@
 // Copyright 2026 Contributors to the Veraison project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command demo shows the plugin at work: a real Veraison deployment on
-// loopback, a simulated TPM, an appraisal that affirms, and three that do not.
-// It is what make demo runs.
+// Command demo shows attested TLS at work: a real Veraison deployment on loopback
+// with this project's plugin, a simulated TPM, appraisals, and then connections:
+// of a client to a server that attests, of two machines that attest to each
+// other, and those that are refused. It is what make demo runs; it fails if
+// anything is not as it must be.
 package main
 
 import (
@@ -40,7 +42,7 @@ func run(ctx context.Context, out io.Writer, plugin string) (err error) {
 	}
 	defer func() { err = errors.Join(err, cleanUp()) }()
 
-	m, err := newMachine(ctx, p)
+	m, err := newMachines(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -54,14 +56,16 @@ func run(ctx context.Context, out io.Writer, plugin string) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, refusal := range []func(context.Context, *printer, *machine, *verifier, *appraised) error{
-		showReplay, showUnprotectedKey, showExtendedPCR,
-	} {
-		if err := refusal(ctx, p, m, v, good); err != nil {
-			return err
-		}
+	if err := showReplay(ctx, p, v, good); err != nil {
+		return err
 	}
-	p.step("done: one machine affirmed, three refused")
+	if err := showUnprotectedKey(ctx, p, m, v); err != nil {
+		return err
+	}
+	if err := showConnections(ctx, p, m, d); err != nil {
+		return err
+	}
+	p.step("done: two connections to machines that were appraised; all else refused")
 	return nil
 }
 

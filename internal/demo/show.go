@@ -19,6 +19,7 @@ import (
 	"github.com/veraison/ear"
 
 	"github.com/veraison/attested-tls/endorsements"
+	"github.com/veraison/attested-tls/internal/site"
 )
 
 // printer writes for people.
@@ -32,26 +33,29 @@ func (p *printer) line(format string, args ...any) {
 	fmt.Fprintf(p.out, "    "+format+"\n", args...)
 }
 
-func provision(ctx context.Context, p *printer, m *machine, v *verifier) error {
-	p.step("provisioning: the AK as trust anchor, the PCRs as they are now as reference state")
-	c, err := m.endorse(ctx)
-	if err != nil {
-		return err
+func (p *printer) machine(name string, m *site.Machine) {
+	p.line("%s: AK kid %x", name, m.AK().KID())
+	p.line("        TIK %s", fingerprint(m.TIK().Public()))
+}
+
+func provision(ctx context.Context, p *printer, m *machines, v *verifier) error {
+	p.step("provisioning: the AKs as trust anchors, the PCRs as they are now as reference state")
+	for _, c := range []*endorsements.Corim{m.server.Endorsed, m.client.Endorsed} {
+		data, err := c.Encode(endorsements.DialectV1)
+		if err != nil {
+			return fmt.Errorf("encoding the CoRIM: %w", err)
+		}
+		if err := v.client.Provision(ctx, endorsements.MediaTypeUnsignedV1, data); err != nil {
+			return err
+		}
+		p.line("a CoRIM of %d bytes, class %s, state %s", len(data), site.Class, c.States[0])
 	}
-	data, err := c.Encode(endorsements.DialectV1)
-	if err != nil {
-		return fmt.Errorf("encoding the CoRIM: %w", err)
-	}
-	if err := v.client.Provision(ctx, endorsements.MediaTypeUnsignedV1, data); err != nil {
-		return err
-	}
-	p.line("a CoRIM of %d bytes, class %s, state %s", len(data), class, c.States[0])
 	return nil
 }
 
-func showAppraisal(ctx context.Context, p *printer, m *machine, v *verifier) (*appraised, error) {
+func showAppraisal(ctx context.Context, p *printer, m *machines, v *verifier) (*appraised, error) {
 	p.step("a challenge-response session: the verifier's nonce, certified and quoted by the TPM")
-	a, err := v.appraise(ctx, m.attest)
+	a, err := v.appraise(ctx, m.server.Bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -63,29 +67,26 @@ func showAppraisal(ctx context.Context, p *printer, m *machine, v *verifier) (*a
 	if err != nil {
 		return nil, fmt.Errorf("reading the attested key: %w", err)
 	}
-	if want, ok := m.tik.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !want.Equal(key) {
+	if !same(m.server.TIK().Public(), key) {
 		return nil, errors.New("the attested key is not the TIK")
 	}
 	p.line("attested key: %s, the TIK", fingerprint(key))
 	return a, nil
 }
 
-func showReplay(ctx context.Context, p *printer, _ *machine, v *verifier, good *appraised) error {
+func same(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
+
+func showReplay(ctx context.Context, p *printer, v *verifier, good *appraised) error {
 	p.step("refusal 1: the same bundle again, in a session of its own")
 	return p.refusal(v.appraise(ctx, func(context.Context, []byte) ([]byte, error) { return good.evidence, nil }))
 }
 
-func showUnprotectedKey(ctx context.Context, p *printer, m *machine, v *verifier, _ *appraised) error {
+func showUnprotectedKey(ctx context.Context, p *printer, m *machines, v *verifier) error {
 	p.step("refusal 2: a TLS key that may leave the TPM")
 	return p.refusal(v.appraise(ctx, m.attestUnprotected))
-}
-
-func showExtendedPCR(ctx context.Context, p *printer, m *machine, v *verifier, _ *appraised) error {
-	p.step("refusal 3: PCR %d extended, as other firmware would have", extended)
-	if err := m.change(ctx); err != nil {
-		return fmt.Errorf("extending a PCR: %w", err)
-	}
-	return p.refusal(v.appraise(ctx, m.attest))
 }
 
 // refusal prints an appraisal that must not have affirmed.

@@ -12,6 +12,8 @@
 //   - TestBadInput: evidence and endorsements of any bytes and any order.
 //   - TestConcurrent, TestPluginSurvives, TestMemoryFlat: what an operator
 //     relies on when nobody looks.
+//   - TestTLSBinding: attested connections between machines with a TPM each, and
+//     those that are refused.
 //
 // They need the Veraison services (make veraison), swtpm and the go command,
 // and fail without. The plugin is built anew for each run. Under the race

@@ -122,7 +122,31 @@ func challenge(t *testing.T, v rp.Verifier, a *attester.Attester) {
 
 // present shows a passport to a relying party that asks no verifier.
 func present(t *testing.T, v rp.Verifier, keys ear.KeySource, a *attester.Attester) {
-	const validity = time.Minute
+	p := newPassport(t, v, a)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	doc, err := p.Wait(ctx)
+	require.NoError(t, err)
+
+	r, err := ear.Verify(t.Context(), string(doc.EAR), keys, ear.Expectations{MaxAge: passportValidity})
+	require.NoError(t, err)
+	require.NoError(t, wanted(a).Check(r))
+
+	// Who presents it has to have its key.
+	attested, ok := r.Submods[string(policy.TPM)].AttestedKey.(*ecdsa.PublicKey)
+	require.True(t, ok)
+	digest := sha256.Sum256([]byte("a challenge of the relying party's"))
+	signature, err := doc.Signer.Sign(rand.Reader, digest[:], crypto.SHA256)
+	require.NoError(t, err)
+	assert.True(t, ecdsa.VerifyASN1(attested, digest[:], signature))
+}
+
+// passportValidity is how long relying parties accept a passport.
+const passportValidity = time.Minute
+
+// newPassport keeps a passport of the verifier's until the test ends.
+func newPassport(t *testing.T, v rp.Verifier, a *attester.Attester) *passport.Passport {
+	t.Helper()
 	p, err := passport.New(passport.Config{
 		Attester: a,
 		Appraise: func(ctx context.Context, attest func(context.Context, []byte) ([]byte, error)) (_ passport.Result, err error) {
@@ -139,25 +163,10 @@ func present(t *testing.T, v rp.Verifier, keys ear.KeySource, a *attester.Attest
 			if err != nil {
 				return passport.Result{}, err
 			}
-			return passport.Result{EAR: []byte(r.Token), Expires: r.IssuedAt.Add(validity)}, nil
+			return passport.Result{EAR: []byte(r.Token), Expires: r.IssuedAt.Add(passportValidity)}, nil
 		},
 	})
 	require.NoError(t, err)
-	defer func() { assert.NoError(t, p.Close()) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	doc, err := p.Wait(ctx)
-	require.NoError(t, err)
-
-	r, err := ear.Verify(t.Context(), string(doc.EAR), keys, ear.Expectations{MaxAge: validity})
-	require.NoError(t, err)
-	require.NoError(t, wanted(a).Check(r))
-
-	// Who presents it has to have its key.
-	attested, ok := r.Submods[string(policy.TPM)].AttestedKey.(*ecdsa.PublicKey)
-	require.True(t, ok)
-	digest := sha256.Sum256([]byte("a challenge of the relying party's"))
-	signature, err := doc.Signer.Sign(rand.Reader, digest[:], crypto.SHA256)
-	require.NoError(t, err)
-	assert.True(t, ecdsa.VerifyASN1(attested, digest[:], signature))
+	t.Cleanup(func() { assert.NoError(t, p.Close()) })
+	return p
 }

@@ -33,7 +33,7 @@ func TestNoVerifierInTheSDK(t *testing.T) {
 		"github.com/open-policy-agent", "github.com/hashicorp", "google.golang.org/grpc",
 	}
 	for _, pkg := range []string{
-		"rp", "rp/ear", "rp/policy", "rp/embedded",
+		"rp", "rp/ear", "rp/policy", "rp/embedded", "rp/tlsbinding",
 		"attester", "attester/passport", "appraisal", "endorsements", "bundle", "kat", "pat",
 	} {
 		for _, dep := range deps(t, pkg) {
@@ -44,9 +44,26 @@ func TestNoVerifierInTheSDK(t *testing.T) {
 	}
 }
 
+// Of the SDK, the credentials for gRPC link it, and nothing else heavy.
+func TestGRPCApart(t *testing.T) {
+	list := deps(t, "rp/tlsbinding/grpccreds")
+	require.Contains(t, list, "google.golang.org/grpc/credentials")
+	for _, dep := range list {
+		for _, prefix := range []string{
+			"github.com/veraison/services", "github.com/gin-gonic", "github.com/spf13/viper",
+			"github.com/open-policy-agent", "github.com/hashicorp",
+		} {
+			assert.False(t, strings.HasPrefix(dep, prefix), "rp/tlsbinding/grpccreds links %s", dep)
+		}
+	}
+}
+
 // The simulator is C, for tests and demonstrations; nobody gets it unasked.
 func TestNoSimulatorUnasked(t *testing.T) {
-	for _, pkg := range []string{"rp", "rp/embedded", "attester", "attester/passport", "appraisal", "plugin"} {
+	for _, pkg := range []string{
+		"rp", "rp/embedded", "rp/tlsbinding", "rp/tlsbinding/grpccreds",
+		"attester", "attester/passport", "appraisal", "plugin",
+	} {
 		for _, dep := range deps(t, pkg) {
 			assert.NotContains(t, dep, "simulator", pkg)
 		}
@@ -65,6 +82,9 @@ func TestDependenciesPointDownwards(t *testing.T) {
 		"rp":          {"endorsements", "appraisal", "bundle", "kat", "pat", "attester", "plugin", "rp/embedded"},
 		"rp/policy":   {"endorsements", "appraisal", "bundle", "attester", "plugin", "rp/embedded"},
 		"rp/embedded": {"attester", "plugin"},
+		// Both sides of a connection know evidence as far as its nonce.
+		"rp/tlsbinding":           {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
+		"rp/tlsbinding/grpccreds": {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
 	} {
 		list := deps(t, pkg)
 		for _, f := range forbidden {
@@ -76,6 +96,7 @@ func TestDependenciesPointDownwards(t *testing.T) {
 		for _, dep := range list {
 			assert.NotContains(t, dep, "internal/evidencetest", pkg)
 			assert.NotContains(t, dep, "internal/tpmtest", pkg)
+			assert.NotContains(t, dep, "internal/site", pkg)
 			assert.NotEqual(t, "testing", dep, pkg)
 		}
 	}
