@@ -20,7 +20,7 @@ import (
 // the other dialect has no words is an [*Error] that says what would be lost. So
 // is a signed one: convert what is in it, and sign it anew.
 func Convert(data []byte, to Dialect) ([]byte, error) {
-	if to != DialectV1 && to != DialectV2 {
+	if !to.known() {
 		return nil, &UnsupportedDialectError{Dialect: to}
 	}
 	m, err := readManifest(data)
@@ -59,7 +59,7 @@ func (m *manifest) frame(comids [][]byte, d Dialect) ([]byte, error) {
 	tags := make([]any, len(comids))
 	for i, comid := range comids {
 		tag := cbor.Tag{Number: tagCoMID, Content: comid}
-		if d == DialectV2 {
+		if d.tagged() {
 			tags[i] = tag
 			continue
 		}
@@ -71,7 +71,7 @@ func (m *manifest) frame(comids [][]byte, d Dialect) ([]byte, error) {
 		tags[i] = inner
 	}
 	var out []byte
-	if d == DialectV2 {
+	if d.tagged() {
 		out = append(out, byte(majorTag)<<5|25, tagUnsignedCorim>>8, tagUnsignedCorim&0xff)
 	}
 	// Keys and their number are below 24: one byte each.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Dialect is one of the two CBOR serialisations in which CoRIMs of the profile
-// are deployed. They have the same content. The zero value is no dialect.
+// Dialect is one of the CBOR serialisations in which CoRIMs of the profile are
+// deployed. They have the same content. The zero value is no dialect.
 type Dialect int
 
 const (
@@ -23,7 +23,19 @@ const (
 	// URI (tag 32), each CoMID tag 506 around a byte string that holds the map,
 	// and an instance bytes (tag 560).
 	DialectV2 Dialect = 2
+	// DialectV2Text is DialectV2 with a profile that is a text string still: what
+	// the releases v0.0.2603 to v0.0.2608 take, which take no URI. Later ones
+	// take nothing else than a URI. The media types are the same, so that they
+	// do not say which of the two a service takes.
+	DialectV2Text Dialect = 3
 )
+
+// tagged says whether CoRIMs in the dialect have tags around them, and so does
+// what is in them.
+func (d Dialect) tagged() bool { return d == DialectV2 || d == DialectV2Text }
+
+// known says whether there is such a dialect.
+func (d Dialect) known() bool { return d == DialectV1 || d.tagged() }
 
 // The media types under which Veraison's provisioning services take CoRIMs of
 // the profile. They compare them byte for byte.
@@ -42,9 +54,9 @@ func (d Dialect) MediaType(signed bool) string {
 		return MediaTypeSignedV1
 	case d == DialectV1:
 		return MediaTypeUnsignedV1
-	case d == DialectV2 && signed:
+	case d.tagged() && signed:
 		return MediaTypeSignedV2
-	case d == DialectV2:
+	case d.tagged():
 		return MediaTypeUnsignedV2
 	}
 	return ""
@@ -57,6 +69,8 @@ func (d Dialect) String() string {
 		return "v1 (Veraison until v0.0.2602)"
 	case DialectV2:
 		return "v2 (Veraison since v0.0.2603)"
+	case DialectV2Text:
+		return "v2-text (Veraison v0.0.2603 to v0.0.2608)"
 	}
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
@@ -67,7 +81,7 @@ type UnsupportedDialectError struct{ Dialect Dialect }
 
 // Error names the dialects that there are.
 func (e *UnsupportedDialectError) Error() string {
-	return fmt.Sprintf("unsupported dialect: %s; expected %s or %s", e.Dialect, DialectV1, DialectV2)
+	return fmt.Sprintf("unsupported dialect: %s; expected %s, %s or %s", e.Dialect, DialectV1, DialectV2, DialectV2Text)
 }
 
 // ErrSigned says that a CoRIM is inside a COSE_Sign1 message where an unsigned
@@ -95,7 +109,7 @@ type item struct {
 
 // instanceTag is the CBOR tag with which an AK's key identifier is written.
 func (d Dialect) instanceTag() uint64 {
-	if d == DialectV2 {
+	if d.tagged() {
 		return tagBytes
 	}
 	return tagUEID
@@ -179,7 +193,10 @@ func readCorimMap(r reader, dialect Dialect) (*manifest, error) {
 			})
 		case corimProfile:
 			m.hasProfile = true
-			m.profile, err = readProfile(&r, dialect)
+			if dialect.tagged() && r.at(majorText) {
+				m.dialect = DialectV2Text
+			}
+			m.profile, err = readProfile(&r, m.dialect)
 		case corimValidity:
 			m.notBefore, m.notAfter, err = readValidity(&r)
 		case corimEntities:
@@ -228,6 +245,9 @@ func readProfile(r *reader, d Dialect) (string, error) {
 		}
 		return r.text(expected)
 	}
+	if d == DialectV2Text {
+		return r.text("a text string, " + Profile)
+	}
 	const expected = "a URI (tag 32), " + Profile
 	if err := r.tag(tagURI, expected); err != nil {
 		return "", err
@@ -236,7 +256,7 @@ func readProfile(r *reader, d Dialect) (string, error) {
 }
 
 // taggedComid is an element of the tags of a CoRIM. The number is that of the
-// tag in DialectV2; in DialectV1 it is inside the content.
+// tag in DialectV2 and DialectV2Text; in DialectV1 it is inside the content.
 type taggedComid struct {
 	number  uint64
 	content []byte
@@ -260,7 +280,7 @@ func readTag(r *reader, d Dialect) (tag taggedComid, err error) {
 // unwrap returns a CoMID's map. What the byte string holds has not been checked
 // yet: to the outer CBOR it is opaque.
 func (t taggedComid) unwrap(d Dialect) ([]byte, error) {
-	if d == DialectV2 {
+	if d.tagged() {
 		// First, because the content of another tag is not ours to check.
 		if err := expectCoMID(t.number); err != nil {
 			return nil, err
@@ -269,7 +289,7 @@ func (t taggedComid) unwrap(d Dialect) ([]byte, error) {
 	if err := checkWellFormed(t.content); err != nil {
 		return nil, err
 	}
-	if d == DialectV2 {
+	if d.tagged() {
 		return t.content, nil
 	}
 	r := reader{t.content} // 506(map)

@@ -38,21 +38,22 @@ func TestDecodeRefusesV2(t *testing.T) {
 		change func(doc m)
 		want   string
 	}{
-		"profile is a text string": {to(l{3}, raw(encodeAny(t, Profile))), `profile: expected a URI (tag 32), tag:github.com/parallaxsecond,2023-03-03:tpm, found a text string`},
-		"profile is an OID":        {to(l{3}, tag(111, []byte{0x2b, 6})), `profile: expected a URI (tag 32), tag:github.com/parallaxsecond,2023-03-03:tpm, found tag 111`},
-		"URI is bytes":             {to(l{3}, tag(32, []byte(Profile))), `profile: expected a URI (tag 32), tag:github.com/parallaxsecond,2023-03-03:tpm, found a byte string (44 bytes)`},
-		"another profile":          {to(l{3}, tag(32, "https://acme.example")), `profile: expected "tag:github.com/parallaxsecond,2023-03-03:tpm", found "https://acme.example"`},
-		"CoMID of dialect v1":      {to(l{1, 1}, []byte("\xd9\x01\xfb")), `tags[1]: expected a CoMID (tag 506), found a byte string (3 bytes)`},
-		"CoMID is a map":           {to(l{1, 1}, tag(506, m{})), `tags[1]: expected a byte string that holds a CoMID, found a map`},
-		"CoMID has both framings":  {to(l{1, 1}, tag(506, encodeAny(t, tag(506, m{})))), `comid[1]: expected a CoMID map, found tag 506`},
-		"empty CoMID":              {to(l{1, 1}, tag(506, []byte{})), `comid[1]: not well-formed CBOR within the limits: EOF`},
-		"more after the CoMID":     {to(l{1, 1}, tag(506, []byte{0xa0, 0})), `comid[1]: not well-formed CBOR within the limits: cbor: 1 bytes of extraneous data starting at index 1`},
-		"CoSWID":                   {to(l{1, 1}, tag(505, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found a CoSWID (tag 505), which is not in the profile`},
-		"CoTS":                     {to(l{1, 1}, tag(507, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found a CoTS (tag 507), which is not in the profile`},
-		"CoTL":                     {to(l{1, 1}, tag(508, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found a CoTL (tag 508), which is not in the profile`},
-		"another tag":              {to(l{1, 1}, tag(600, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found tag 600`},
-		"role of an entity":        {to(l{5, 0, 2}, l{3}), `entities[0].roles[0]: expected the role manifest-creator (1) or manifest-signer (2), found the number 3`},
-		"two signers":              {to(l{5}, l{signer, signer}), `entities[1].roles: a second entity with the role manifest-signer (2); entities[0] has it`},
+		"profile is a number":     {to(l{3}, 7), `profile: expected a URI (tag 32), tag:github.com/parallaxsecond,2023-03-03:tpm, found the number 7`},
+		"another profile in text": {to(l{3}, raw(encodeAny(t, "https://acme.example"))), `profile: expected "tag:github.com/parallaxsecond,2023-03-03:tpm", found "https://acme.example"`},
+		"profile is an OID":       {to(l{3}, tag(111, []byte{0x2b, 6})), `profile: expected a URI (tag 32), tag:github.com/parallaxsecond,2023-03-03:tpm, found tag 111`},
+		"URI is bytes":            {to(l{3}, tag(32, []byte(Profile))), `profile: expected a URI (tag 32), tag:github.com/parallaxsecond,2023-03-03:tpm, found a byte string (44 bytes)`},
+		"another profile":         {to(l{3}, tag(32, "https://acme.example")), `profile: expected "tag:github.com/parallaxsecond,2023-03-03:tpm", found "https://acme.example"`},
+		"CoMID of dialect v1":     {to(l{1, 1}, []byte("\xd9\x01\xfb")), `tags[1]: expected a CoMID (tag 506), found a byte string (3 bytes)`},
+		"CoMID is a map":          {to(l{1, 1}, tag(506, m{})), `tags[1]: expected a byte string that holds a CoMID, found a map`},
+		"CoMID has both framings": {to(l{1, 1}, tag(506, encodeAny(t, tag(506, m{})))), `comid[1]: expected a CoMID map, found tag 506`},
+		"empty CoMID":             {to(l{1, 1}, tag(506, []byte{})), `comid[1]: not well-formed CBOR within the limits: EOF`},
+		"more after the CoMID":    {to(l{1, 1}, tag(506, []byte{0xa0, 0})), `comid[1]: not well-formed CBOR within the limits: cbor: 1 bytes of extraneous data starting at index 1`},
+		"CoSWID":                  {to(l{1, 1}, tag(505, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found a CoSWID (tag 505), which is not in the profile`},
+		"CoTS":                    {to(l{1, 1}, tag(507, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found a CoTS (tag 507), which is not in the profile`},
+		"CoTL":                    {to(l{1, 1}, tag(508, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found a CoTL (tag 508), which is not in the profile`},
+		"another tag":             {to(l{1, 1}, tag(600, []byte{0xff})), `comid[1]: expected a CoMID (tag 506), found tag 600`},
+		"role of an entity":       {to(l{5, 0, 2}, l{3}), `entities[0].roles[0]: expected the role manifest-creator (1) or manifest-signer (2), found the number 3`},
+		"two signers":             {to(l{5}, l{signer, signer}), `entities[1].roles: a second entity with the role manifest-signer (2); entities[0] has it`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := goodCorim(t)

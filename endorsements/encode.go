@@ -17,11 +17,11 @@ import (
 // Encode writes the CoRIM: the anchors in one CoMID, the states in another.
 // The same content gives the same bytes, and [Decode] gives the content back.
 // An anchor or a state that occurs twice is written once. The identity of a
-// CoMID is derived from its content, and is the same in both dialects. Faults
+// CoMID is derived from its content, and is the same in all dialects. Faults
 // are of the same types as Decode's; an unknown dialect is an
 // [*UnsupportedDialectError].
 func (c *Corim) Encode(d Dialect) ([]byte, error) {
-	if d != DialectV1 && d != DialectV2 {
+	if !d.known() {
 		return nil, &UnsupportedDialectError{Dialect: d}
 	}
 	var b builder
@@ -167,10 +167,10 @@ func marshal(v any) ([]byte, error) {
 }
 
 func (d Dialect) wireProfile() any {
-	if d == DialectV1 {
-		return Profile
+	if d == DialectV2 {
+		return uriTag(Profile)
 	}
-	return uriTag(Profile)
+	return Profile
 }
 
 func (d Dialect) wireManifest(m wireCorim) any {
@@ -334,15 +334,15 @@ func namedInformation(bank crypto.Hash) uint {
 }
 
 // comid frames the triples as an element of the CoRIM's tags: bytes(506(map)) in
-// DialectV1, 506(bytes(map)) in DialectV2.
+// DialectV1, 506(bytes(map)) in the others.
 func (t wireTriples) comid(d Dialect) (any, error) {
 	triples, err := marshal(t)
 	if err != nil {
 		return nil, err
 	}
-	// Of the triples as DialectV1 has them, for one identity in both dialects.
+	// Of the triples as DialectV1 has them, for one identity in all dialects.
 	id := contentID(triples)
-	if d == DialectV2 && len(t.AttesterKeys) > 0 {
+	if d.tagged() && len(t.AttesterKeys) > 0 {
 		for _, k := range t.AttesterKeys {
 			k.Environment.Instance.Number = d.instanceTag()
 		}

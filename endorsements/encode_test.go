@@ -176,7 +176,7 @@ func TestEncodeRefuses(t *testing.T) {
 		change  func(c *Corim)
 		want    string
 	}{
-		"no dialect": {0, func(*Corim) {}, `unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602) or v2 (Veraison since v0.0.2603)`},
+		"no dialect": {0, func(*Corim) {}, `unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602), v2 (Veraison since v0.0.2603) or v2-text (Veraison v0.0.2603 to v0.0.2608)`},
 		"nothing":    {DialectV1, func(c *Corim) { c.Anchors, c.States = nil, nil }, `no anchors and no states; expected at least one`},
 		"no id":      {DialectV1, func(c *Corim) { c.ID = "" }, `corim-id: expected text or a UUID, found ""`},
 		"id":         {DialectV1, func(c *Corim) { c.ID = "\xff" }, `corim-id: expected text or a UUID, found "\xff"`},

@@ -1,9 +1,14 @@
 // Copyright 2026 Contributors to the Veraison project.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command plugin is attested-tls.plugin, the scheme plugin that a Veraison
-// v0.0.2501 VTS loads for TPM evidence. It is not meant to be run by hand: the
-// VTS starts it once for each handler that it asks for.
+// Command plugin is attested-tls.plugin, the scheme plugin that a Veraison VTS
+// loads for TPM evidence: one binary for v0.0.2501 up to v0.0.2602, which ask
+// for three handlers, and for those since v0.0.2603, which ask for one. It is
+// not meant to be run by hand: the VTS starts it once for each handler that it
+// asks for.
+//
+// Its configuration is one small file, which docs/plugin-configuration.md
+// describes. A wrong one ends the process before it serves anything.
 package main
 
 import (
@@ -16,6 +21,8 @@ import (
 
 	"github.com/veraison/attested-tls/plugin/endorsement"
 	"github.com/veraison/attested-tls/plugin/evidence"
+	"github.com/veraison/attested-tls/plugin/internal/config"
+	"github.com/veraison/attested-tls/plugin/scheme"
 )
 
 // logEnv names the environment variable that sets the plugin's log level: trace,
@@ -33,6 +40,13 @@ func main() {
 		Output:     os.Stderr,
 		JSONFormat: true,
 	})
+	cfg, err := configure(log)
+	if err != nil {
+		// Serving less, or more, than the operator asked for would be found out
+		// too late.
+		log.Error("the plugin's configuration is wrong; nothing is served", "error", err)
+		os.Exit(1)
+	}
 	// An appraisal leaves some garbage and nothing else. Collecting it at Go's
 	// smallest heap of 4 MiB keeps the machine busier than the appraisals are
 	// worth; at 32 MiB it does not. The operator's own GOGC goes first.
@@ -41,8 +55,28 @@ func main() {
 	}
 	handler.RegisterEvidenceHandler(evidence.NewHandler(log.Named("evidence")))
 	handler.RegisterStoreHandler(evidence.NewStoreHandler(log.Named("store")))
-	handler.RegisterEndorsementHandler(endorsement.NewHandler(log.Named("endorsement"), nil))
+	handler.RegisterEndorsementHandler(endorsement.NewHandlerWith(cfg, log.Named("endorsement"), nil))
+	if err := scheme.NewHandlerWith(cfg, log.Named("scheme"), nil).Register(); err != nil {
+		log.Error("cannot serve the scheme-handler", "error", err)
+		os.Exit(1)
+	}
 	plugin.Serve()
+}
+
+// configure reads the configuration, and says which one it is.
+func configure(log hclog.Logger) (config.Config, error) {
+	path, err := config.Find(os.Getenv, os.Executable)
+	if err != nil {
+		return config.Config{}, err
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return config.Config{}, err
+	}
+	if path != "" {
+		log.Info("configured", "file", path, "accept-unsigned", cfg.AcceptUnsigned, "trusted-signers", len(cfg.Signers), "roots", cfg.Roots != nil)
+	}
+	return cfg, nil
 }
 
 // logLevel falls back to info: a typing error must not silence the plugin.
