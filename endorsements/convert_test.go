@@ -82,7 +82,7 @@ func TestConvertRefuses(t *testing.T) {
 	assert.Nil(t, got)
 	var unsupported *UnsupportedDialectError
 	require.ErrorAs(t, err, &unsupported)
-	assert.EqualError(t, err, "unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602), v2 (Veraison since v0.0.2603) or v2-text (Veraison v0.0.2603 to v0.0.2608)")
+	assert.EqualError(t, err, "unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602), v2 (Veraison after v0.0.2608) or v2-text (Veraison v0.0.2603 to v0.0.2608)")
 
 	// DialectV2 needs a few bytes more.
 	c := &Corim{ID: "x", Anchors: []TrustAnchor{mustAnchor(t, classA, kidA, pemA)}}

@@ -18,7 +18,7 @@ const (
 	// untagged map, its profile a text string, each CoMID a byte string that
 	// holds tag 506 around the map, and an instance a UEID (tag 550).
 	DialectV1 Dialect = 1
-	// DialectV2 is the dialect of Veraison since v0.0.2603, which follows
+	// DialectV2 is the dialect of Veraison after v0.0.2608, which follows
 	// draft-ietf-rats-corim-11: the CoRIM is a map in tag 501, its profile a
 	// URI (tag 32), each CoMID tag 506 around a byte string that holds the map,
 	// and an instance bytes (tag 560).
@@ -68,7 +68,7 @@ func (d Dialect) String() string {
 	case DialectV1:
 		return "v1 (Veraison until v0.0.2602)"
 	case DialectV2:
-		return "v2 (Veraison since v0.0.2603)"
+		return "v2 (Veraison after v0.0.2608)"
 	case DialectV2Text:
 		return "v2-text (Veraison v0.0.2603 to v0.0.2608)"
 	}

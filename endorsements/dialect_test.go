@@ -96,6 +96,6 @@ func TestMediaType(t *testing.T) {
 
 func TestDialectString(t *testing.T) {
 	assert.Equal(t, "v1 (Veraison until v0.0.2602)", DialectV1.String())
-	assert.Equal(t, "v2 (Veraison since v0.0.2603)", DialectV2.String())
+	assert.Equal(t, "v2 (Veraison after v0.0.2608)", DialectV2.String())
 	assert.Equal(t, "Dialect(0)", Dialect(0).String())
 }

@@ -176,7 +176,7 @@ func TestEncodeRefuses(t *testing.T) {
 		change  func(c *Corim)
 		want    string
 	}{
-		"no dialect": {0, func(*Corim) {}, `unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602), v2 (Veraison since v0.0.2603) or v2-text (Veraison v0.0.2603 to v0.0.2608)`},
+		"no dialect": {0, func(*Corim) {}, `unsupported dialect: Dialect(0); expected v1 (Veraison until v0.0.2602), v2 (Veraison after v0.0.2608) or v2-text (Veraison v0.0.2603 to v0.0.2608)`},
 		"nothing":    {DialectV1, func(c *Corim) { c.Anchors, c.States = nil, nil }, `no anchors and no states; expected at least one`},
 		"no id":      {DialectV1, func(c *Corim) { c.ID = "" }, `corim-id: expected text or a UUID, found ""`},
 		"id":         {DialectV1, func(c *Corim) { c.ID = "\xff" }, `corim-id: expected text or a UUID, found "\xff"`},
@@ -205,7 +205,7 @@ func TestEncodeRefuses(t *testing.T) {
 		"entity without name":  {DialectV2, func(c *Corim) { c.Entities[1].Name = "" }, `entities[1].name: expected text, found ""`},
 		"entity's URI":         {DialectV2, func(c *Corim) { c.Entities[0].RegID = "\xff" }, `entities[0].regid: expected a URI, found "\xff"`},
 		"entity without role":  {DialectV2, func(c *Corim) { c.Entities[0].Roles = nil }, `entities[0].roles: none; expected the role manifest-creator (1) or manifest-signer (2)`},
-		"entity's role":        {DialectV2, func(c *Corim) { c.Entities[0].Roles[0] = -1 }, `entities[0].roles[0]: expected the role manifest-creator (1) or manifest-signer (2), found Role(-1) (-1), which dialect v2 (Veraison since v0.0.2603) does not have`},
+		"entity's role":        {DialectV2, func(c *Corim) { c.Entities[0].Roles[0] = -1 }, `entities[0].roles[0]: expected the role manifest-creator (1) or manifest-signer (2), found Role(-1) (-1), which dialect v2 (Veraison after v0.0.2608) does not have`},
 		"signer in dialect v1": {DialectV1, func(c *Corim) { c.Entities[1].Roles[1] = RoleManifestSigner }, `entities[1].roles[1]: expected the role manifest-creator (1), found manifest-signer (2), which dialect v1 (Veraison until v0.0.2602) does not have`},
 		"two signers": {DialectV2, func(c *Corim) {
 			c.Entities[0].Roles[0], c.Entities[1].Roles[0] = RoleManifestSigner, RoleManifestSigner

@@ -257,7 +257,7 @@ func TestSignedCorimRefuses(t *testing.T) {
 	}{
 		"no CoRIM":         {func(m) {}, []byte{0}, `payload: expected a CoRIM map, found the number 0`},
 		"signed twice":     {func(m) {}, encodeAny(t, tag(18, encodeSigned(t, goodHeader(), nil))), `payload: ` + ErrSigned.Error()},
-		"old content type": {func(h m) { h[3] = "application/corim-unsigned+cbor" }, encodeDocIn(t, DialectV2, goodCorim(t)), `protected.content-type: expected application/rim+cbor for a CoRIM in dialect v2 (Veraison since v0.0.2603), found application/corim-unsigned+cbor`},
+		"old content type": {func(h m) { h[3] = "application/corim-unsigned+cbor" }, encodeDocIn(t, DialectV2, goodCorim(t)), `protected.content-type: expected application/rim+cbor for a CoRIM in dialect v2 (Veraison after v0.0.2608), found application/corim-unsigned+cbor`},
 		"another subject":  {func(h m) { h[15].(m)[2] = "b corim" }, encodeDoc(t, goodCorim(t)), `protected.cwt-claims.sub: expected the identifier of the CoRIM, "a corim", found "b corim"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,12 +15,12 @@ func (a *app) convertCommand() *cobra.Command {
 		out     outputFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "convert --dialect v1|v2 FILE -o FILE",
-		Short: "Write a CoRIM in the other dialect",
-		Long: `Write a CoRIM in a dialect: v1 is what Veraison takes until v0.0.2602, v2 what it
-takes since v0.0.2603. The content stays the same; what a dialect has no words for
-is an error. A signed CoRIM is not converted, for its signature would be void:
-convert what was signed, and sign it anew.`,
+		Use:   "convert --dialect v1|v2-text|v2 FILE -o FILE",
+		Short: "Write a CoRIM in another dialect",
+		Long: `Write a CoRIM in a dialect: v1 is what Veraison takes until v0.0.2602, v2-text
+from v0.0.2603 to v0.0.2608, v2 later. The content stays the same; what a dialect
+has no words for is an error. A signed CoRIM is not converted, for its signature
+would be void: convert what was signed, and sign it anew.`,
 		Example: "  atls convert --dialect v1 machine.cbor -o machine-v1.cbor",
 		Args:    cobra.ExactArgs(1),
 	}
@@ -28,7 +28,7 @@ convert what was signed, and sign it anew.`,
 	out.register(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("dialect") {
-			return usageErrorf("--dialect is needed: v1 or v2")
+			return usageErrorf("--dialect is needed: v1, v2-text or v2")
 		}
 		if err := out.check(); err != nil {
 			return err

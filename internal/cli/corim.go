@@ -19,14 +19,21 @@ type dialectFlag struct{ value endorsements.Dialect }
 
 func (f *dialectFlag) register(cmd *cobra.Command) {
 	f.value = endorsements.DialectV2
-	cmd.Flags().Var(f, "dialect", "the CoRIM's dialect: v1 is for Veraison until v0.0.2602, v2 for v0.0.2603 and later")
-	oneOf(cmd, "dialect", "v1", "v2")
+	cmd.Flags().Var(f, "dialect", "the CoRIM's dialect: v1 is for Veraison until v0.0.2602, v2-text from v0.0.2603 to\n"+
+		"v0.0.2608, v2 for later ones")
+	oneOf(cmd, "dialect", dialectNames()...)
 }
+
+// dialectNames are the values of --dialect, the oldest Veraison's first.
+func dialectNames() []string { return []string{"v1", "v2-text", "v2"} }
 
 // String, Set and Type make it a flag.
 func (f *dialectFlag) String() string {
-	if f.value == endorsements.DialectV1 {
+	switch f.value {
+	case endorsements.DialectV1:
 		return "v1"
+	case endorsements.DialectV2Text:
+		return "v2-text"
 	}
 	return "v2"
 }
@@ -35,15 +42,17 @@ func (f *dialectFlag) Set(s string) error {
 	switch s {
 	case "v1":
 		f.value = endorsements.DialectV1
+	case "v2-text":
+		f.value = endorsements.DialectV2Text
 	case "v2":
 		f.value = endorsements.DialectV2
 	default:
-		return fmt.Errorf("%q is no dialect: want v1 or v2", s)
+		return fmt.Errorf("%q is no dialect: want v1, v2-text or v2", s)
 	}
 	return nil
 }
 
-func (f *dialectFlag) Type() string { return "v1|v2" }
+func (f *dialectFlag) Type() string { return "v1|v2-text|v2" }
 
 // contentID names a CoRIM by what it says, so that the same content has the
 // same name: a UUID (RFC 9562, section 5.8) of a hash over its parts.

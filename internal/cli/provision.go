@@ -73,7 +73,8 @@ waited for. The command can be interrupted and run again at any time.`,
 	fs.StringVar(&f.verifier.url, "verifier", "", "URL of the deployment's verification service, to ask about what is in doubt")
 	fs.StringArrayVar(&f.verifier.keys, "verifier-key", nil, "the key that it signs results with: a JWK or a PEM public key (repeatable)")
 	fs.BoolVar(&f.verifier.discover, "discover", false, "ask the verification service for its keys")
-	fs.StringVar(&f.dialect, "dialect", "auto", "dialect to send unsigned CoRIMs in: auto, v1 or v2")
+	fs.StringVar(&f.dialect, "dialect", "auto", "dialect to send unsigned CoRIMs in: auto, v1, v2-text or v2; auto cannot tell the last\n"+
+		"two apart and takes v2, which Veraison from v0.0.2603 to v0.0.2608 does not")
 	fs.IntVarP(&f.jobs, "jobs", "j", 4, fmt.Sprintf("how many files to send at a time, at most %d", maxJobs))
 	fs.BoolVar(&f.keepGoing, "keep-going", false, "go on with the other files when one is bad or refused")
 	fs.StringVar(&f.report, "report", "", "the report (default one for each deployment, in $XDG_STATE_HOME/atls)")
@@ -94,10 +95,10 @@ func (f *provisionFlags) check() error {
 		return usageErrorf("--verifier-key and --discover are for --verifier, which is not given")
 	}
 	switch f.dialect {
-	case "auto", "v1", "v2":
+	case "auto", "v1", "v2-text", "v2":
 		return nil
 	}
-	return usageErrorf("--dialect %q: want auto, v1 or v2", f.dialect)
+	return usageErrorf("--dialect %q: want auto, v1, v2-text or v2", f.dialect)
 }
 
 // provision is the whole command.
@@ -162,6 +163,8 @@ func (r *provisionRun) negotiate(ctx context.Context) error {
 	switch r.flags.dialect {
 	case "v1":
 		r.dialect = endorsements.DialectV1
+	case "v2-text":
+		r.dialect = endorsements.DialectV2Text
 	case "v2":
 		r.dialect = endorsements.DialectV2
 	default:

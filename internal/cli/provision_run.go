@@ -152,7 +152,7 @@ func (r *provisionRun) findConflicts() {
 				continue // what it would meet is its own trace
 			}
 		}
-		if i.dialect == endorsements.DialectV2 {
+		if i.dialect != endorsements.DialectV1 {
 			if other, ok := ids[i.id]; ok {
 				other.clash(i, "the CoRIM's identifier %q has another content", i.id)
 			} else {
