@@ -30,11 +30,12 @@ func deps(t *testing.T, pkg string) []string {
 func TestNoVerifierInTheSDK(t *testing.T) {
 	heavy := []string{
 		"github.com/veraison/services", "github.com/gin-gonic", "github.com/spf13/viper",
-		"github.com/open-policy-agent", "github.com/hashicorp", "google.golang.org/grpc",
+		"github.com/open-policy-agent", "github.com/hashicorp", "google.golang.org/grpc", "github.com/quic-go",
 	}
 	for _, pkg := range []string{
-		"rp", "rp/ear", "rp/policy", "rp/embedded", "rp/tlsbinding",
-		"attester", "attester/passport", "appraisal", "endorsements", "bundle", "kat", "pat",
+		"rp", "rp/ear", "rp/policy", "rp/embedded", "rp/tlsbinding", "rp/tlsbinding/inhandshake",
+		"attester", "attester/passport", "appraisal", "endorsements", "endorsements/signed",
+		"bundle", "kat", "pat", "provisioning",
 	} {
 		for _, dep := range deps(t, pkg) {
 			for _, prefix := range heavy {
@@ -58,11 +59,20 @@ func TestGRPCApart(t *testing.T) {
 	}
 }
 
+// Who wants CoRIMs does not get COSE with them.
+func TestCOSEApart(t *testing.T) {
+	for _, pkg := range []string{"endorsements", "rp/embedded", "rp/tlsbinding", "provisioning", "attester"} {
+		for _, dep := range deps(t, pkg) {
+			assert.NotContains(t, dep, "go-cose", pkg)
+		}
+	}
+}
+
 // The simulator is C, for tests and demonstrations; nobody gets it unasked.
 func TestNoSimulatorUnasked(t *testing.T) {
 	for _, pkg := range []string{
-		"rp", "rp/embedded", "rp/tlsbinding", "rp/tlsbinding/grpccreds",
-		"attester", "attester/passport", "appraisal", "plugin",
+		"rp", "rp/embedded", "rp/tlsbinding", "rp/tlsbinding/grpccreds", "rp/tlsbinding/inhandshake",
+		"attester", "attester/passport", "appraisal", "plugin", "provisioning",
 	} {
 		for _, dep := range deps(t, pkg) {
 			assert.NotContains(t, dep, "simulator", pkg)
@@ -72,19 +82,24 @@ func TestNoSimulatorUnasked(t *testing.T) {
 
 func TestDependenciesPointDownwards(t *testing.T) {
 	for pkg, forbidden := range map[string][]string{
-		"kat":          {"pat", "bundle", "endorsements", "appraisal", "attester", "plugin"},
-		"pat":          {"kat", "bundle", "endorsements", "appraisal", "attester", "plugin"},
-		"bundle":       {"endorsements", "appraisal", "attester", "plugin"},
-		"endorsements": {"kat", "pat", "bundle", "appraisal", "attester", "plugin"},
-		"appraisal":    {"attester", "plugin"},
-		"attester":     {"endorsements", "appraisal", "plugin", "rp"},
+		"kat":                 {"pat", "bundle", "endorsements", "appraisal", "attester", "plugin"},
+		"pat":                 {"kat", "bundle", "endorsements", "appraisal", "attester", "plugin"},
+		"bundle":              {"endorsements", "appraisal", "attester", "plugin"},
+		"endorsements":        {"kat", "pat", "bundle", "appraisal", "attester", "plugin"},
+		"appraisal":           {"attester", "plugin"},
+		"endorsements/signed": {"kat", "pat", "bundle", "appraisal", "attester", "plugin", "rp"},
+		"provisioning":        {"kat", "pat", "bundle", "appraisal", "attester", "plugin", "rp"},
+		"internal/expauth":    {"kat", "pat", "bundle", "endorsements", "appraisal", "attester", "plugin", "rp"},
+		"internal/seedwire":   {"kat", "pat", "bundle", "endorsements", "appraisal", "attester", "plugin", "rp"},
+		"attester":            {"endorsements", "appraisal", "plugin", "rp"},
 		// A relying party that asks a verifier links none, and no CoRIM.
 		"rp":          {"endorsements", "appraisal", "bundle", "kat", "pat", "attester", "plugin", "rp/embedded"},
 		"rp/policy":   {"endorsements", "appraisal", "bundle", "attester", "plugin", "rp/embedded"},
 		"rp/embedded": {"attester", "plugin"},
 		// Both sides of a connection know evidence as far as its nonce.
-		"rp/tlsbinding":           {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
-		"rp/tlsbinding/grpccreds": {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
+		"rp/tlsbinding":             {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
+		"rp/tlsbinding/inhandshake": {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
+		"rp/tlsbinding/grpccreds":   {"endorsements", "appraisal", "attester", "plugin", "rp/embedded"},
 	} {
 		list := deps(t, pkg)
 		for _, f := range forbidden {

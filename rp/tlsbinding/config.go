@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,7 +37,10 @@ type Config struct {
 	// TLS is the connection's own configuration, as crypto/tls takes it. It is
 	// cloned, and the clone hardened: TLS 1.3, no session tickets, no
 	// resumption. A MaxVersion below TLS 1.3 is refused. A server needs its
-	// certificate here, which may be the Credential's or any other.
+	// certificate here, which may be the Credential's or any other. Where
+	// GetConfigForClient chooses another one, its ClientCAs and Time count for the
+	// client's attested certificate as well. Whoever has a KeyLogWriter's file can
+	// read the connection, but not attest.
 	TLS *tls.Config
 
 	// Credential is what this side attests with, if the peer demands it.
@@ -205,6 +209,15 @@ type Requirement struct {
 	// InsecureAnyInstance, with InsecureSkipPKI, also gives up to know which
 	// machine it is: any that the verifier affirms will do, whoever runs it.
 	InsecureAnyInstance bool
+
+	// VerifyCertificate, unless nil, is asked about the peer's certificates after
+	// everything else about them holds: for revocation, or names of one's own.
+	// chains is nil with InsecureSkipPKI. What TLS.VerifyConnection and
+	// VerifyPeerCertificate see are those of the TLS handshake alone.
+	VerifyCertificate func(certificates []*x509.Certificate, chains [][]*x509.Certificate) error
+	// SameCertificate demands that the peer's certificate in the TLS handshake
+	// has the attested key, too: for applications that go by that certificate.
+	SameCertificate bool
 
 	// MaxAge is how long a connection may live on its last attestation. When
 	// the peer was not attested again by then the connection is closed

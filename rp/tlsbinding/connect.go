@@ -60,7 +60,7 @@ func (c *Config) forAddress(address string) (*Config, error) {
 // Client makes a connection to a server into an attested one. It returns when
 // both sides have agreed that everything that either demands holds; before that
 // no application data is sent or accepted. conn is the result's, and closed on
-// failure.
+// failure. Deadlines that it had are gone afterwards.
 //
 // The result is an ordinary *tls.Conn; PeerOf says who is at its other end.
 func Client(ctx context.Context, conn net.Conn, cfg *Config) (*tls.Conn, error) {
@@ -111,15 +111,25 @@ func handshake(ctx context.Context, self expauth.Role, conn net.Conn, cfg *Confi
 
 // secure is the TLS handshake.
 func (s *session) secure(ctx context.Context) error {
-	hard := harden(s.cfg.TLS)
+	hard := harden(s.cfg.TLS, func(chosen *tls.Config) error {
+		if r := s.cfg.Requirement; r != nil && !r.InsecureSkipPKI && chosen.ClientCAs == nil {
+			return errors.New("tlsbinding: the configuration for this client has no ClientCAs")
+		}
+		s.chosen.Store(chosen)
+		return nil
+	})
 	if s.self == expauth.Client {
 		s.conn = tls.Client(s.link, hard)
 	} else {
 		s.conn = tls.Server(s.link, hard)
 	}
 	if err := s.conn.HandshakeContext(ctx); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return err
 	}
+	s.link.progress()
 	state := s.conn.ConnectionState()
 	if state.DidResume {
 		return errors.New("the session was resumed: what was attested before says nothing of this connection")
@@ -132,8 +142,9 @@ func (s *session) secure(ctx context.Context) error {
 }
 
 // harden clones a configuration and takes away what an attested connection must
-// not do. It never allows what the caller's does not.
-func harden(t *tls.Config) *tls.Config {
+// not do. It never allows what the caller's does not. chosen is told of the
+// configuration that takes its place for one client.
+func harden(t *tls.Config, chosen func(*tls.Config) error) *tls.Config {
 	hard := t.Clone()
 	hard.MinVersion = max(hard.MinVersion, tls.VersionTLS13)
 	hard.SessionTicketsDisabled = true
@@ -141,16 +152,16 @@ func harden(t *tls.Config) *tls.Config {
 	hard.WrapSession, hard.UnwrapSession = nil, nil
 	if choose := hard.GetConfigForClient; choose != nil {
 		hard.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := choose(hello)
-			if chosen == nil || err != nil {
+			other, err := choose(hello)
+			if other == nil || err != nil {
 				return nil, err
 			}
-			if chosen.MaxVersion != 0 && chosen.MaxVersion < tls.VersionTLS13 {
-				return nil, fmt.Errorf("tlsbinding: the configuration for this client ends at %s", tls.VersionName(chosen.MaxVersion))
+			if other.MaxVersion != 0 && other.MaxVersion < tls.VersionTLS13 {
+				return nil, fmt.Errorf("tlsbinding: the configuration for this client ends at %s", tls.VersionName(other.MaxVersion))
 			}
-			inner := harden(chosen)
+			inner := harden(other, chosen)
 			inner.GetConfigForClient = nil // crypto/tls asks once
-			return inner, nil
+			return inner, chosen(inner)
 		}
 	}
 	return hard

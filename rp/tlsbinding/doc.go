@@ -73,6 +73,16 @@
 //   - Withholding: a peer that is slow, silent or sends without end is bounded in
 //     time and size. It costs a Listener one place, which it loses first when
 //     there are not enough. An attester has a bound on what waits for its TPM.
+//   - Two names for one peer: the certificate of the TLS handshake may be another
+//     than the attested one. Peer is who was attested; Requirement.SameCertificate
+//     has both be one.
+//   - Asking: a side that attests shows its certificates, its instance and its
+//     PCRs to a peer that may not be good, and in mutual attestation does so
+//     before it knows. They are encrypted to whoever the TLS handshake
+//     authenticated.
+//
+// When a later attestation fails the connection is closed within seconds, PeerOf
+// knows its peer no more, and the contexts of HTTP requests on it end (HookServer).
 //
 // Not in the model: what the application does with the connection, and that the
 // verifier is honest. Attestation over one connection says nothing of another.

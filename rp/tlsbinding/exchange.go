@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/veraison/attested-tls/internal/expauth"
@@ -33,6 +34,8 @@ func firstID(r expauth.Role) uint16 {
 const (
 	// farewell is how long a side that refuses waits for the peer to take note.
 	farewell = 2 * time.Second
+	// hurry is the same for a side whose own time is up.
+	hurry = 250 * time.Millisecond
 	// maxFarewell is how much it reads meanwhile, in bytes: what the peer sent
 	// before it knew.
 	maxFarewell = 512 << 10
@@ -49,19 +52,30 @@ type exchange struct {
 	out     sync.Mutex
 	heard   chan struct{} // closed when nothing more is read
 	hearsay error         // what reading ended with
+	// accepted says that the peer may take the exchange to be over: what this
+	// side says from then on would be application data. Only a peer that broke
+	// the protocol instead of ending the exchange does not.
+	accepted atomic.Bool
 }
 
 // negotiate runs the exchange over a connection whose TLS handshake is done.
 // The connection is closed on failure, after the peer was told why.
 func (s *session) negotiate(ctx context.Context, framed bool) error {
 	x := &exchange{session: s, framed: framed, heard: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(longAgo) })
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = s.conn.SetDeadline(longAgo)
+	})
 	err := x.run(ctx)
+	limit := farewell
 	if !stop() {
+		<-ended // or it would take away the time to say why
 		err = interrupted(ctx, err)
+		limit = hurry
 	}
 	if err != nil {
-		x.refuse(err)
+		x.refuse(err, limit)
 		return err
 	}
 	return s.conn.SetDeadline(time.Time{})
@@ -87,14 +101,21 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // refuse tells the peer why, unless it was the peer who ended the exchange, and
-// closes the connection.
-func (x *exchange) refuse(err error) {
+// closes the connection, after the limit at the latest.
+func (x *exchange) refuse(err error, limit time.Duration) {
+	// crypto/tls says goodbye for five seconds to a peer that does not listen.
+	end := time.AfterFunc(limit, func() { _ = x.link.Close() })
+	defer end.Stop()
 	defer x.conn.Close()
 	var mine *Error
 	if !errors.As(err, &mine) || mine.code == 0 {
 		return
 	}
-	_ = x.conn.SetDeadline(time.Now().Add(farewell))
+	if x.accepted.Load() && !x.framed && mine.code != RefusedProtocol {
+		_ = x.link.Close() // a goodbye would be application data's, too
+		return
+	}
+	_ = x.conn.SetDeadline(time.Now().Add(limit))
 	body := frame.RefusalBody{Code: uint16(mine.code), Reason: mine.told}
 	if frame.Write(x.conn, frame.Frame{Type: frame.Refusal, Body: body.Marshal()}) != nil || x.conn.CloseWrite() != nil {
 		return
@@ -105,11 +126,8 @@ func (x *exchange) refuse(err error) {
 }
 
 func (x *exchange) run(ctx context.Context) error {
-	hello, err := x.hello()
-	if err != nil {
-		return err
-	}
 	var mine *request
+	var err error
 	if x.cfg.Requirement != nil {
 		if mine, err = x.newRequest(firstID(x.self)); err != nil {
 			return hide("making a request", RefusedInternal, err)
@@ -119,7 +137,7 @@ func (x *exchange) run(ctx context.Context) error {
 	// The client speaks first; the server shows nothing to those who do not
 	// speak the protocol.
 	if x.self == expauth.Client {
-		if err := x.greet(hello, mine); err != nil {
+		if err := x.greet(mine, true); err != nil {
 			return err
 		}
 	}
@@ -128,7 +146,7 @@ func (x *exchange) run(ctx context.Context) error {
 		return err
 	}
 	if x.self == expauth.Server {
-		if err := x.greet(hello, mine); err != nil {
+		if err := x.greet(mine, len(peers.Accepts) > 0); err != nil {
 			return err
 		}
 	}
@@ -138,10 +156,15 @@ func (x *exchange) run(ctx context.Context) error {
 	return x.attestations(ctx, peers, mine)
 }
 
-func (x *exchange) hello() (frame.Frame, error) {
+// hello is what this side says of itself. Which key it has is told to those alone
+// who can want to know.
+func (x *exchange) hello(key bool) (frame.Frame, error) {
 	h := frame.HelloBody{Framed: x.framed, Accepts: ways(x.cfg.Requirement.offers())}
 	if c := x.cfg.Credential; c != nil {
-		h.Shows, h.Key = ways(c.offers), c.spki
+		h.Shows = ways(c.offers)
+		if key {
+			h.Key = c.spki
+		}
 	}
 	body, err := h.Marshal()
 	if err != nil {
@@ -166,7 +189,11 @@ func offers(list []frame.Way) []Offer {
 	return out
 }
 
-func (x *exchange) greet(hello frame.Frame, mine *request) error {
+func (x *exchange) greet(mine *request, key bool) error {
+	hello, err := x.hello(key)
+	if err != nil {
+		return err
+	}
 	frames := []frame.Frame{hello}
 	if mine != nil {
 		frames = append(frames, frame.Frame{Type: frame.Request, ID: mine.id, Body: mine.message})
@@ -188,9 +215,17 @@ func (x *exchange) peersHello() (*frame.HelloBody, error) {
 	const step = string(StepHello)
 	end := x.cfg.Trace.begin(StepHello)
 	limit := orDefault(x.cfg.HelloTimeout, DefaultHelloTimeout)
-	silent := time.AfterFunc(limit, func() { _ = x.conn.SetReadDeadline(longAgo) })
+	ended := make(chan struct{})
+	silent := time.AfterFunc(limit, func() {
+		defer close(ended)
+		_ = x.conn.SetReadDeadline(longAgo)
+	})
 	f, err := frame.Read(x.conn)
+	x.link.progress()
 	late := !silent.Stop()
+	if late {
+		<-ended
+	}
 	end(err)
 	if err != nil {
 		return nil, x.unheard(step, late, limit, err)
@@ -277,20 +312,26 @@ func (x *exchange) attestations(ctx context.Context, peers *frame.HelloBody, min
 		asked    = make(chan frame.Frame, 1) // the peer's request
 		answered = make(chan frame.Frame, 1) // the peer's authenticator
 		shown    = make(chan struct{})       // this side's authenticator is sent
+		mu       sync.Mutex
 		first    error
-		once     sync.Once
 		wg       sync.WaitGroup
 		verdict  *Peer
 	)
 	run := func(f func() error) {
 		wg.Go(func() {
-			if err := f(); err != nil {
-				once.Do(func() {
-					first = err
-					cancel()
-					_ = x.conn.SetReadDeadline(longAgo)
-				})
+			err := f()
+			if err == nil {
+				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			// When the time is up, what this side was doing is the reason,
+			// rather than what it waited for meanwhile.
+			if first == nil || errors.Is(first, os.ErrDeadlineExceeded) {
+				first = err
+			}
+			cancel()
+			_ = x.conn.SetReadDeadline(longAgo)
 		})
 	}
 	run(func() error {
@@ -328,6 +369,7 @@ func (x *exchange) attestations(ctx context.Context, peers *frame.HelloBody, min
 		if _, ok := wait(ctx, shown); !ok && ctx.Err() != nil {
 			return nil
 		}
+		x.accepted.Store(true)
 		return x.send("sending the verdict", frame.Frame{Type: frame.Accept})
 	})
 	wg.Wait()
@@ -393,6 +435,7 @@ func (x *exchange) expect(step Step, want frame.Type, id uint16) (f frame.Frame,
 	end := x.cfg.Trace.begin(step)
 	defer func() { end(err) }()
 	f, err = frame.Read(x.conn)
+	x.link.progress()
 	var format *frame.FormatError
 	switch {
 	case errors.As(err, &format), errors.Is(err, frame.ErrMagic):

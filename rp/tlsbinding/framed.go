@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -33,17 +34,24 @@ type Conn struct {
 	ends sync.WaitGroup
 
 	ctx    context.Context // of what runs in the background
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 
 	out  sync.Mutex    // one frame at a time
 	turn chan struct{} // one request at a time
 
 	mu      sync.Mutex
 	failure error
+	deaf    error // why nothing can be written, before it is the failure
 	nextID  uint16
 	waiting map[uint16]chan frame.Frame
-	serving bool // the peer's request is being answered
+	serving int  // the peer's requests that are being answered
+	writing bool // the application's data is on its way
+	writeBy time.Time
 }
+
+// maxServing is how many of the peer's requests are answered at a time: the peer
+// may have its answer, and ask again, before it is known here that it has it.
+const maxServing = 2
 
 // maxAhead is how much application data is read ahead, in bytes.
 const maxAhead = 256 << 10
@@ -77,16 +85,22 @@ func ServerFramed(ctx context.Context, conn net.Conn, cfg *Config) (*Conn, error
 
 func newConn(s *session) *Conn {
 	s.link.session.Store(s)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &Conn{
 		s: s, in: newInbox(maxAhead), ctx: ctx, cancel: cancel, turn: make(chan struct{}, 1),
 		nextID: firstID(s.self), waiting: map[uint16]chan frame.Frame{},
 	}
+	s.link.atExpiry(func() { c.refuse(fail(string(StepPeer), RefusedTimeout, ErrStale)) })
 	c.ends.Go(c.receive)
-	if r := s.cfg.Requirement; r != nil && r.ReattestEvery > 0 && s.demand != (Offer{}) {
-		c.ends.Go(func() { c.reattestEvery(r.ReattestEvery) })
+	if c.reattests() {
+		c.ends.Go(func() { c.reattestEvery(s.cfg.Requirement.ReattestEvery) })
 	}
 	return c
+}
+
+// reattests says whether the peer is attested again without anybody's doing.
+func (c *Conn) reattests() bool {
+	return c.s.demand != (Offer{}) && c.s.cfg.Requirement.ReattestEvery > 0
 }
 
 // Peer is what is known of the peer, by its last attestation; nil if it had
@@ -113,9 +127,14 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		if len(chunk) == 0 {
 			return n, nil
 		}
-		if err := c.write(frame.Frame{Type: frame.Data, Body: chunk}); err != nil {
-			if cause := c.failed(); cause != nil {
-				err = cause
+		if err := c.writeData(chunk); err != nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			switch {
+			case c.failure != nil:
+				err = c.failure
+			case c.deaf != nil:
+				err = c.deaf
 			}
 			return n, err
 		}
@@ -124,16 +143,57 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// writeData writes within the application's deadline, which is for nothing else.
+func (c *Conn) writeData(p []byte) error {
+	c.out.Lock()
+	defer c.out.Unlock()
+	c.mu.Lock()
+	if c.failure != nil || c.deaf != nil || !c.writeBy.IsZero() && !time.Now().Before(c.writeBy) {
+		c.mu.Unlock()
+		return os.ErrDeadlineExceeded // Write knows a better reason, if there is one
+	}
+	c.writing = true
+	_ = c.s.conn.SetWriteDeadline(c.writeBy) // a connection that is closed says so itself
+	c.mu.Unlock()
+	err := frame.Write(c.s.conn, frame.Frame{Type: frame.Data, Body: p})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	if c.failure == nil && c.deaf == nil {
+		_ = c.s.conn.SetWriteDeadline(time.Time{})
+	}
+	return err
+}
+
 func (c *Conn) write(f frame.Frame) error {
 	c.out.Lock()
 	defer c.out.Unlock()
 	return frame.Write(c.s.conn, f)
 }
 
+// writeBefore is write for what the connection cannot live without: a peer that
+// does not read ends it, when ctx does.
+func (c *Conn) writeBefore(ctx context.Context, step string, f frame.Frame) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		c.deaf = &Error{Step: step, Err: context.Cause(ctx)}
+		c.mu.Unlock()
+		_ = c.s.conn.SetWriteDeadline(longAgo)
+	})
+	err := c.write(f)
+	switch {
+	case !stop():
+		return &Error{Step: step, Err: context.Cause(ctx)} // nothing can be written any more
+	case err != nil:
+		return &Error{Step: step, Err: err}
+	}
+	return nil
+}
+
 // Close closes the connection, and waits until nothing is done for it any more.
 func (c *Conn) Close() error {
 	c.fail(net.ErrClosed)
-	c.cancel()
+	c.cancel(net.ErrClosed)
 	err := c.s.conn.Close()
 	c.ends.Wait()
 	return err
@@ -156,9 +216,17 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline limits whatever is sent. A write that it interrupts breaks
-// the connection, as it does in crypto/tls.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.s.conn.SetWriteDeadline(t) }
+// SetWriteDeadline limits calls of Write. One that it interrupts breaks the
+// connection, as it does in crypto/tls.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeBy = t
+	if c.writing && c.failure == nil && c.deaf == nil {
+		return c.s.conn.SetWriteDeadline(t)
+	}
+	return nil
+}
 
 func (c *Conn) failed() error {
 	c.mu.Lock()
@@ -174,6 +242,9 @@ func (c *Conn) fail(err error) {
 	}
 	err = c.failure
 	c.mu.Unlock()
+	if err != net.ErrClosed {
+		c.s.forget()
+	}
 	c.in.end(err)
 }
 
@@ -188,18 +259,24 @@ func (c *Conn) Reattest(ctx context.Context) (*Peer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, orDefault(c.s.cfg.Timeout, DefaultTimeout))
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
+	own := ctx
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(c.ctx, func() { end(context.Cause(c.ctx)) })()
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	p, err := c.reattest(ctx)
+	p, err := c.reattest(ctx, own)
 	if err != nil {
 		// What the connection failed with meanwhile is the better reason.
 		if cause := c.failed(); cause != nil {
 			return nil, cause
+		}
+		if errors.Is(err, errGone) {
+			return nil, err // what it sent before may be read still
 		}
 		c.refuse(err)
 		return nil, err
@@ -208,7 +285,12 @@ func (c *Conn) Reattest(ctx context.Context) (*Peer, error) {
 	return p, nil
 }
 
-func (c *Conn) reattest(ctx context.Context) (*Peer, error) {
+// errGone says that the peer has closed the connection in good order.
+var errGone = errors.New("the peer has closed the connection")
+
+// reattest is one attestation. ctx ends with the connection, too; own, in which
+// things are sent, does not: a peer that has said its last may still listen.
+func (c *Conn) reattest(ctx, own context.Context) (*Peer, error) {
 	answers := make(chan frame.Frame, 1)
 	c.mu.Lock()
 	c.nextID += 2
@@ -224,12 +306,25 @@ func (c *Conn) reattest(ctx context.Context) (*Peer, error) {
 	if err != nil {
 		return nil, hide("making a request", RefusedInternal, err)
 	}
-	if err := c.s.announced(ctx, r, c.Peer().Certificates[0].RawSubjectPublicKeyInfo); err != nil {
+	known := c.Peer()
+	if known == nil {
+		return nil, errGone // the connection has failed meanwhile
+	}
+	if err := c.s.announced(ctx, r, known.Certificates[0].RawSubjectPublicKeyInfo); err != nil {
 		return nil, hide(string(StepSession), RefusedInternal, err)
 	}
 	defer func() { r.opened.close() }()
-	if err := c.write(frame.Frame{Type: frame.Request, ID: id, Body: r.message}); err != nil {
-		return nil, &Error{Step: "sending a request", Err: err}
+	const sending = "sending a request"
+	if err := c.writeBefore(own, sending, frame.Frame{Type: frame.Request, ID: id, Body: r.message}); err != nil {
+		// Whether the peer has said goodbye, or why it went, is still to be
+		// read.
+		select {
+		case <-c.ctx.Done():
+			return nil, &Error{Step: sending, Err: context.Cause(c.ctx)}
+		case <-ctx.Done():
+		case <-time.After(farewell):
+		}
+		return nil, err
 	}
 	end := c.s.cfg.Trace.begin(StepPeer)
 	answer, ok := wait(ctx, answers)
@@ -242,14 +337,17 @@ func (c *Conn) reattest(ctx context.Context) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, c.write(frame.Frame{Type: frame.Accept, ID: id})
+	if err := c.writeBefore(own, "sending the verdict", frame.Frame{Type: frame.Accept, ID: id}); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (c *Conn) reattestEvery(interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		if _, ok := wait(c.ctx, ticker.C); !ok {
+		if _, ok := wait(c.ctx, ticker.C); !ok || c.ctx.Err() != nil {
 			return
 		}
 		if _, err := c.Reattest(c.ctx); err != nil {
@@ -262,6 +360,8 @@ func (c *Conn) reattestEvery(interval time.Duration) {
 // to read it.
 func (c *Conn) refuse(err error) {
 	c.fail(err)
+	// Whatever the peer and the application do meanwhile.
+	time.AfterFunc(2*farewell, func() { c.s.link.kill(err) })
 	var mine *Error
 	if errors.As(err, &mine) && mine.code != 0 {
 		body := frame.RefusalBody{Code: uint16(mine.code), Reason: mine.told}
@@ -281,13 +381,25 @@ func (c *Conn) receive() {
 	var mine *Error
 	if errors.As(err, &mine) && mine.code != 0 {
 		c.refuse(err)
+		// As in the first exchange: what is unread would have the connection
+		// reset, and the reason lost.
+		_, _ = io.CopyN(io.Discard, c.s.conn, maxFarewell)
 	}
 	if err != io.EOF {
 		c.fail(err)
+		c.cancel(err)
 	} else {
 		c.in.end(io.EOF) // the peer has said all it had to; this side may go on
+		c.cancel(errGone)
+		if c.reattests() {
+			// But not for longer than the peer could be attested again: it
+			// could have all that is sent, and never be asked.
+			c.mu.Lock()
+			c.deaf = &Error{Step: "reading", Err: errGone}
+			c.mu.Unlock()
+			c.s.link.kill(errGone)
+		}
 	}
-	c.cancel()
 	if failure := c.failed(); failure != nil {
 		c.s.link.kill(failure)
 	}
@@ -342,21 +454,29 @@ func (c *Conn) serve(f frame.Frame) error {
 		return protocolError(step, fmt.Errorf("identifier %d is not one of the peer's", f.ID))
 	}
 	c.mu.Lock()
-	busy := c.serving
-	c.serving = true
+	busy := c.serving == maxServing
+	if !busy {
+		c.serving++
+	}
 	c.mu.Unlock()
 	if busy {
 		return protocolError(step, errors.New("a request before the last one is answered"))
 	}
 	c.ends.Go(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, orDefault(c.s.cfg.Timeout, DefaultTimeout))
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.serving--
+		}()
+		limit := orDefault(c.s.cfg.Timeout, DefaultTimeout)
+		ctx, cancel := context.WithTimeout(c.ctx, limit)
 		defer cancel()
 		answer, err := c.s.attest(ctx, f.Body)
-		c.mu.Lock()
-		c.serving = false
-		c.mu.Unlock()
 		if err == nil {
-			err = c.write(frame.Frame{Type: frame.Authenticator, ID: f.ID, Body: answer})
+			// As in reattest, not within c.ctx.
+			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			defer cancel()
+			err = c.writeBefore(ctx, "sending the authenticator", frame.Frame{Type: frame.Authenticator, ID: f.ID, Body: answer})
 		}
 		if err != nil && c.ctx.Err() == nil {
 			c.refuse(err)

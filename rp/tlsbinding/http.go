@@ -17,7 +17,8 @@ import (
 )
 
 // HookServer prepares an http.Server for serving on a Listener: handlers then
-// find the peer with PeerFromContext. A ConnContext that is there is kept.
+// find the peer with PeerFromContext, and their contexts end when it is found not
+// to be good any more. A ConnContext that is there is kept.
 // The server's TLSConfig has no part in it; for HTTP/2 the listener's Config.TLS
 // needs "h2" in NextProtos, as NextProtos of this package has.
 func HookServer(s *http.Server) {
@@ -25,6 +26,11 @@ func HookServer(s *http.Server) {
 	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		if inner != nil {
 			ctx = inner(ctx, conn)
+		}
+		if s := sessionOf(conn); s != nil {
+			var end context.CancelCauseFunc
+			ctx, end = context.WithCancelCause(ctx) // net/http ends it with the connection
+			s.http.end.Store(&end)
 		}
 		return ConnContext(ctx, conn)
 	}
@@ -35,7 +41,9 @@ func NextProtos() []string { return []string{"h2", "http/1.1"} }
 
 // RequireAttested is a handler that lets requests through whose connection's
 // peer was attested, and answers 403 to all others: to clients that had nothing
-// to attest, and to whoever came another way than through a Listener.
+// to attest, and to whoever came another way than through a Listener. Who is
+// attested is in PeerFromContext; Request.TLS may name somebody else, unless
+// Requirement.SameCertificate is set.
 func RequireAttested(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := PeerFromContext(r.Context()); !ok {
@@ -52,6 +60,7 @@ func RequireAttested(next http.Handler) http.Handler {
 type Transport struct {
 	cfg   *Config
 	inner *http.Transport
+	turn  chan struct{} // one Reattest at a time
 }
 
 // NewTransport makes a Transport whose connections are made with cfg, with
@@ -86,10 +95,13 @@ func NewTransport(cfg *Config, base *http.Transport) (*Transport, error) {
 	if len(own.TLS.NextProtos) == 0 {
 		own.TLS.NextProtos = NextProtos()
 	}
-	t := &Transport{cfg: &own, inner: base.Clone()}
+	t := &Transport{cfg: &own, inner: base.Clone(), turn: make(chan struct{}, 1)}
 	t.inner.DialTLSContext = t.dial
-	t.inner.DialTLS = nil //nolint:staticcheck // what would take its place
+	//lint:ignore SA1019 it would take DialTLSContext's place where a base still has it
+	t.inner.DialTLS = nil
 	t.inner.TLSClientConfig = nil
+	// A base that has spoken HTTP/2 brings its own connections here.
+	t.inner.TLSNextProto = nil
 	t.inner.ForceAttemptHTTP2 = slices.Contains(own.TLS.NextProtos, "h2")
 	return t, nil
 }
@@ -102,7 +114,7 @@ func (t *Transport) dial(ctx context.Context, network, address string) (net.Conn
 	return conn, nil
 }
 
-// RoundTrip carries out a request.
+// RoundTrip carries out a request, over an attested connection or not at all.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
 		if r.Body != nil {
@@ -114,6 +126,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.inner.RoundTrip(r.WithContext(used.trace(r.Context())))
 	if err != nil {
 		return nil, err
+	}
+	if sessionOf(used.conn()) == nil {
+		return nil, errors.Join(errors.New("tlsbinding: the answer came over a connection that is not attested"), response.Body.Close())
 	}
 	response.Request = r.WithContext(ConnContext(r.Context(), used.conn()))
 	return response, nil

@@ -31,7 +31,15 @@ var ErrOtherConnection = errors.New("the answer is for another connection")
 // httpState is what a server remembers of a connection between the halves.
 type httpState struct {
 	asked atomic.Pointer[request]
+	// attesting says that the client's request is being answered.
+	attesting atomic.Bool
+	// end ends the contexts of the requests on the connection.
+	end atomic.Pointer[context.CancelCauseFunc]
 }
+
+// errAttesting says that a client asks before it has its last answer: it would
+// take the places of others at the TPM.
+var errAttesting = errors.New("a request on this connection is being answered already")
 
 // NewReattestHandler is the server's half of attesting again over HTTP, to be
 // registered at a path that clients know (Transport.Reattest). It attests to the
@@ -57,19 +65,25 @@ func serveReattest(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body has to be "+mediaTypeFrames, http.StatusUnsupportedMediaType)
 		return
 	}
+	limit := orDefault(s.cfg.Timeout, DefaultTimeout)
+	// Where the connection has no deadlines the server's own limits have to do.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
 	frames, err := frame.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage), 2)
 	if err != nil {
 		http.Error(w, "the body is no message: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), orDefault(s.cfg.Timeout, DefaultTimeout))
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
 	answer, err := s.serveFrames(ctx, frames)
-	if errors.Is(err, ErrOtherConnection) {
+	switch {
+	case errors.Is(err, ErrOtherConnection):
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
-	}
-	if err != nil {
+	case errors.Is(err, errAttesting):
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
+		return
+	case err != nil:
 		answer = []frame.Frame{s.end(err)}
 		w.Header().Set("Connection", "close")
 	}
@@ -86,7 +100,7 @@ func serveReattest(w http.ResponseWriter, r *http.Request) {
 // end gives the peer up: nothing of the connection counts any more, and it is
 // closed when the peer has had the time to read why.
 func (s *session) end(err error) frame.Frame {
-	s.peer.Store(nil)
+	s.forget()
 	time.AfterFunc(farewell, func() { s.link.kill(err) })
 	if s.cfg.Logger != nil {
 		s.cfg.Logger.Info("attesting again failed", "remote", s.link.RemoteAddr().String(), "error", err)
@@ -110,7 +124,11 @@ func (s *session) serveFrames(ctx context.Context, frames []frame.Frame) ([]fram
 		case frame.Refusal:
 			return nil, refusal(step, f)
 		case frame.Request:
+			if !s.http.attesting.CompareAndSwap(false, true) {
+				return nil, errAttesting
+			}
 			message, err := s.attest(ctx, f.Body)
+			s.http.attesting.Store(false)
 			if err != nil {
 				return nil, err
 			}
@@ -159,6 +177,9 @@ func (s *session) serveAuthenticator(ctx context.Context, f frame.Frame) ([]fram
 	if f.ID != mine.id {
 		return nil, protocolError("attesting again", fmt.Errorf("identifier %d, want %d", f.ID, mine.id))
 	}
+	if limit := orDefault(s.cfg.Timeout, DefaultTimeout); time.Since(mine.made) > limit {
+		return nil, fail("attesting again", RefusedTimeout, fmt.Errorf("the answer comes later than %v after the request", limit))
+	}
 	p, err := s.verify(ctx, mine, f.Body)
 	if err != nil {
 		return nil, err
@@ -188,7 +209,9 @@ func (t *Transport) Reattest(ctx context.Context, url string) (*Peer, error) {
 }
 
 // KeepAttested calls Reattest again and again until ctx ends or it fails, and
-// returns why. It is for one connection, as Reattest is.
+// returns why. It is for one connection, as Reattest is. An attestation that is
+// under way when ctx ends comes to its own end first: one that is broken off
+// costs the connection.
 func (t *Transport) KeepAttested(ctx context.Context, url string, every time.Duration) error {
 	if every <= 0 {
 		return fmt.Errorf("tlsbinding: an interval of %v, want more than 0", every)
@@ -199,7 +222,7 @@ func (t *Transport) KeepAttested(ctx context.Context, url string, every time.Dur
 		if _, ok := wait(ctx, ticker.C); !ok {
 			return context.Cause(ctx)
 		}
-		if _, err := t.Reattest(ctx, url); err != nil {
+		if _, err := t.Reattest(context.WithoutCancel(ctx), url); err != nil {
 			return err
 		}
 	}
@@ -208,9 +231,24 @@ func (t *Transport) KeepAttested(ctx context.Context, url string, every time.Dur
 func (t *Transport) reattest(ctx context.Context, url string) (*Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, orDefault(t.cfg.Timeout, DefaultTimeout))
 	defer cancel()
+	// One at a time: with HTTP/2 two would share a connection, and the second
+	// have the server forget the first.
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	first := &asking{}
 	frames, err := t.exchange(ctx, url, first)
 	s, mine := first.last()
+	if mine != nil {
+		defer func() { mine.opened.close() }()
+	}
+	if err == nil && (s == nil || mine == nil && s.demand != (Offer{})) {
+		// A server may well answer before it has read what was asked.
+		err = protocolError("attesting again", errors.New("the server answers before it is asked"))
+	}
 	if err != nil {
 		if s != nil {
 			s.link.kill(err)
@@ -297,8 +335,8 @@ type asking struct {
 func (a *asking) last() (*session, *request) { return a.session.Load(), a.mine.Load() }
 
 func (a *asking) body(s *session) ([]byte, error) {
-	a.session.Store(s)
 	a.mine.Store(nil)
+	a.session.Store(s)
 	if s.demand == (Offer{}) {
 		return nil, nil
 	}
@@ -356,6 +394,8 @@ func (t *Transport) exchange(ctx context.Context, url string, h half) ([]frame.F
 	defer response.Body.Close()
 	switch {
 	case response.StatusCode == http.StatusConflict:
+		// A connection whose answer was not read to its end is not used again.
+		_, _ = io.CopyN(io.Discard, response.Body, 256)
 		return nil, ErrOtherConnection
 	case response.StatusCode != http.StatusOK:
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 256))

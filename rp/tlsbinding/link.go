@@ -16,28 +16,36 @@ import (
 type link struct {
 	net.Conn
 	session atomic.Pointer[session]
-	// heard is when the other end last sent something, in nanoseconds since
-	// 1970, and working how much this end does for it at the moment: together
-	// they tell who is waiting for whom.
+	// heard is when the handshake last made progress, in nanoseconds since 1970,
+	// and working how much this end does for it at the moment: together they
+	// tell who is waiting for whom. Bytes alone are no progress, or one a second
+	// would do.
 	heard   atomic.Int64
 	working atomic.Int32
 
 	mu     sync.Mutex
 	expiry *time.Timer
+	stale  func() // what is done then, kill if nil
 	cause  error
 	closed bool
 }
 
 func newLink(conn net.Conn) *link {
 	l := &link{Conn: conn}
-	l.heard.Store(time.Now().UnixNano())
+	l.progress()
 	return l
 }
+
+// progress says that the other end has done its part, as far as it could.
+func (l *link) progress() { l.heard.Store(time.Now().UnixNano()) }
 
 // work says that this end does something, until the result is called.
 func (l *link) work() (done func()) {
 	l.working.Add(1)
-	return func() { l.working.Add(-1) }
+	return func() {
+		l.progress()
+		l.working.Add(-1)
+	}
 }
 
 // silence is how long this end has waited for the other one; 0 while it works.
@@ -54,9 +62,6 @@ func (l *link) NetConn() net.Conn { return l.Conn }
 // Read reads, or says why this side closed the connection.
 func (l *link) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
-	if n > 0 {
-		l.heard.Store(time.Now().UnixNano())
-	}
 	return n, l.because(err)
 }
 
@@ -99,19 +104,36 @@ func (l *link) kill(cause error) {
 	_ = l.Close() // nothing could be done about it
 }
 
-// expire has the connection killed unless it is called again in time; 0 is no
-// limit.
+// expire has the connection killed unless it is called again in time.
 func (l *link) expire(after time.Duration) {
-	if after == 0 {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 	case l.expiry == nil:
-		l.expiry = time.AfterFunc(after, func() { l.kill(ErrStale) })
+		l.expiry = time.AfterFunc(after, l.expired)
 	default:
 		l.expiry.Reset(after)
 	}
+}
+
+// atExpiry has something else done than to kill the connection.
+func (l *link) atExpiry(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stale = f
+}
+
+func (l *link) expired() {
+	if s := l.session.Load(); s != nil {
+		s.forget()
+	}
+	l.mu.Lock()
+	f := l.stale
+	l.mu.Unlock()
+	if f == nil {
+		l.kill(ErrStale)
+		return
+	}
+	f()
 }

@@ -35,7 +35,13 @@ type Listener struct {
 	mu      sync.Mutex
 	closed  bool
 	failure error
-	pending map[*link]context.CancelCauseFunc
+	pending map[*link]*pending
+}
+
+// pending is a handshake that is under way, and holds a place.
+type pending struct {
+	end     context.CancelCauseFunc
+	evicted bool // its place is another's already
 }
 
 // NewListener makes the connections of another listener attested ones. What its
@@ -62,7 +68,7 @@ func newListener(inner net.Listener, cfg *Config, framed bool) (*Listener, error
 		done:    make(chan net.Conn),
 		slots:   make(chan struct{}, orDefault(cfg.MaxHandshakes, DefaultMaxHandshakes)),
 		ended:   make(chan struct{}),
-		pending: map[*link]context.CancelCauseFunc{},
+		pending: map[*link]*pending{},
 	}
 	go l.serve()
 	return l, nil
@@ -146,10 +152,7 @@ func (l *Listener) serve() {
 			_ = conn.Close() // the listener is closed
 			continue
 		}
-		l.wg.Go(func() {
-			defer func() { <-l.slots }()
-			l.handshake(conn)
-		})
+		l.wg.Go(func() { l.handshake(conn) })
 	}
 }
 
@@ -192,22 +195,31 @@ func (l *Listener) evict() time.Duration {
 	if left := patience - silent.silence(); left > 0 {
 		return max(left, time.Millisecond)
 	}
-	l.pending[silent](fmt.Errorf("%w: others wait, and this peer was silent for %v", ErrBusy, silent.silence().Round(time.Millisecond)))
+	p := l.pending[silent]
+	p.end(fmt.Errorf("%w: others wait, and this peer was silent for %v", ErrBusy, silent.silence().Round(time.Millisecond)))
+	// The farewell is not waited for: else one newcomer would cost several
+	// others their places.
+	p.evicted = true
+	<-l.slots
 	delete(l.pending, silent)
-	return patience / 10
+	return 0
 }
 
 func (l *Listener) handshake(inner net.Conn) {
 	ctx, cancel := context.WithCancelCause(l.ctx)
 	defer cancel(nil)
 	conn := newLink(inner)
+	p := &pending{end: cancel}
 	l.mu.Lock()
-	l.pending[conn] = cancel
+	l.pending[conn] = p
 	l.mu.Unlock()
 	s, err := handshake(ctx, expauth.Server, conn, l.cfg, l.framed)
 	l.mu.Lock()
 	delete(l.pending, conn)
 	l.mu.Unlock()
+	if !p.evicted { // nobody evicts what is not in the map
+		defer func() { <-l.slots }()
+	}
 	if err != nil {
 		return // handshake has told the logger and closed the connection
 	}

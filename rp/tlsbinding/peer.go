@@ -6,6 +6,7 @@ package tlsbinding
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
 	"crypto/x509"
 	"net"
 	"time"
@@ -16,6 +17,9 @@ import (
 // Peer is what is known of the machine at the other end: it was attested over
 // this very connection, and everything that the Requirement asks for holds. It
 // must not be changed.
+//
+// The certificate of the TLS handshake itself may be another one, and name
+// somebody else (Requirement.SameCertificate): decide by this one.
 type Peer struct {
 	// Offer is how it attested.
 	Offer Offer
@@ -26,7 +30,7 @@ type Peer struct {
 	Certificates []*x509.Certificate
 	// VerifiedChains are as in tls.ConnectionState; nil with InsecureSkipPKI.
 	VerifiedChains [][]*x509.Certificate
-	// At is when it was attested.
+	// At is when it was asked to attest.
 	At time.Time
 }
 
@@ -46,11 +50,23 @@ func PeerOf(conn net.Conn) (*Peer, bool) {
 	return p, p != nil
 }
 
-// sessionOf finds the session below a connection, nil if there is none.
+// sessionOf finds the session of a connection, nil if there is none. Another TLS
+// connection through an attested one, as to a proxy, is not attested.
 func sessionOf(conn net.Conn) *session {
+	var outer *tls.Conn
 	for conn != nil {
-		if l, ok := conn.(*link); ok {
-			return l.session.Load()
+		switch c := conn.(type) {
+		case *link:
+			s := c.session.Load()
+			if s != nil && outer != nil && s.conn != outer {
+				return nil
+			}
+			return s
+		case *tls.Conn:
+			if outer != nil {
+				return nil
+			}
+			outer = c
 		}
 		wrapper, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {

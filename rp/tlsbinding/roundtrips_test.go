@@ -117,7 +117,7 @@ func timed(t *testing.T, client, server func(net.Conn) (*tls.Conn, error)) (m ti
 }
 
 func plainSide(side func(net.Conn, *tls.Config) *tls.Conn, cfg *tls.Config) func(net.Conn) (*tls.Conn, error) {
-	cfg = harden(cfg)
+	cfg = harden(cfg, nil)
 	return func(conn net.Conn) (*tls.Conn, error) {
 		c := side(conn, cfg)
 		return c, c.Handshake()

@@ -10,6 +10,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,8 +48,14 @@ type session struct {
 	// show is how this side attests, demand how the peer has to; zero if not.
 	show, demand Offer
 
+	// chosen is what GetConfigForClient chose, nil if it did not.
+	chosen atomic.Pointer[tls.Config]
+
 	peer atomic.Pointer[Peer]
 	http httpState
+
+	mu    sync.Mutex
+	ended bool // nothing counts any more
 }
 
 // binding is the nonce of the evidence for a request: it is about this
@@ -71,6 +81,8 @@ type request struct {
 	// the peer announced, nil if there is none.
 	opened *opening
 	spki   []byte
+	// made is when it was: what the peer answers is about a later moment.
+	made time.Time
 }
 
 // newRequest makes a challenge.
@@ -90,7 +102,7 @@ func (s *session) newRequest(id uint16) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &request{id: id, context: requestContext, message: message}, nil
+	return &request{id: id, context: requestContext, message: message, made: time.Now()}, nil
 }
 
 // opening is a verifier session that is being opened.
@@ -174,7 +186,7 @@ func (s *session) attest(ctx context.Context, message []byte) ([]byte, error) {
 	evidence, err := s.credentials(ctx, r.Context)
 	end(err)
 	if err != nil {
-		return nil, hide(string(StepEvidence), RefusedAttester, err)
+		return nil, hide(string(StepEvidence), orTimeout(ctx, RefusedAttester), err)
 	}
 	data, err := marshalCMW(evidence)
 	if err != nil {
@@ -187,9 +199,17 @@ func (s *session) attest(ctx context.Context, message []byte) ([]byte, error) {
 	})
 	end(err)
 	if err != nil {
-		return nil, hide(string(StepSign), RefusedAttester, err)
+		return nil, hide(string(StepSign), orTimeout(ctx, RefusedAttester), err)
 	}
 	return authenticator, nil
+}
+
+// orTimeout tells what failed from what was not given the time.
+func orTimeout(ctx context.Context, code RefusalCode) RefusalCode {
+	if ctx.Err() != nil {
+		return RefusedTimeout
+	}
+	return code
 }
 
 // checkAsks finds the empty extension that asks for attestation (section 3.1).
@@ -225,10 +245,15 @@ func (s *session) credentials(ctx context.Context, requestContext []byte) ([]byt
 	return cmw.Record{Type: MediaTypeEAR, Value: p.EAR, Indicator: cmw.AttestationResults}.EncodeCBOR(), nil
 }
 
+// maxCMW is the longest CMW that is sent, in bytes: all extensions of a
+// certificate have 65,535 together (RFC 8446, section 4.4.2), of which the
+// extension's head takes four and the length of the CMW two.
+const maxCMW = math.MaxUint16 - 4 - 2
+
 // marshalCMW encodes a CMWAttestation (section 3).
 func marshalCMW(data []byte) ([]byte, error) {
-	if len(data) == 0 || len(data) > cmw.MaxSize-2 {
-		return nil, fmt.Errorf("a CMW of %d bytes, want 1 to %d", len(data), cmw.MaxSize-2)
+	if len(data) == 0 || len(data) > maxCMW {
+		return nil, fmt.Errorf("a CMW of %d bytes, want 1 to %d", len(data), maxCMW)
 	}
 	var b cryptobyte.Builder
 	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(data) })
@@ -269,7 +294,7 @@ func (s *session) verify(ctx context.Context, r *request, message []byte) (*Peer
 	if err != nil {
 		return nil, err
 	}
-	p.At = time.Now()
+	p.At = r.made
 	return p, nil
 }
 
@@ -280,11 +305,14 @@ func (s *session) check(r *request, message []byte) (*Peer, cmw.Record, error) {
 		return nil, cmw.Record{}, protocolError(step, err)
 	}
 	a, err := s.exporter.Validate(s.self.Peer(), r.message, message)
+	if errors.Is(err, expauth.ErrEmpty) {
+		return nil, cmw.Record{}, &Error{
+			Step: step, Err: &RefusalError{Code: RefusedAttester, Reason: "empty authenticator"},
+			code: RefusedAttester, told: "empty authenticator",
+		}
+	}
 	if err != nil {
 		return nil, cmw.Record{}, fail(step, RefusedBinding, fmt.Errorf("%w: %w", ErrNotBound, err))
-	}
-	if a.Empty {
-		return nil, cmw.Record{}, fail(step, RefusedBinding, fmt.Errorf("%w: the authenticator is empty", ErrNotBound))
 	}
 	record, err := unmarshalCMW(a.Extensions)
 	if err != nil {
@@ -303,17 +331,38 @@ func (s *session) check(r *request, message []byte) (*Peer, cmw.Record, error) {
 		return nil, cmw.Record{}, fail(step, RefusedBinding, fmt.Errorf("%w: the peer announced another key", ErrNotBound))
 	}
 	p := &Peer{Offer: s.demand, Certificates: a.Certificates}
-	if !s.cfg.Requirement.InsecureSkipPKI {
-		if p.VerifiedChains, err = s.chains(a.Certificates); err != nil {
-			return nil, cmw.Record{}, fail(step, RefusedIdentity, fmt.Errorf("%w: %w", ErrIdentity, err))
-		}
+	if err := s.identify(p); err != nil {
+		return nil, cmw.Record{}, fail(step, RefusedIdentity, fmt.Errorf("%w: %w", ErrIdentity, err))
 	}
 	return p, record, nil
+}
+
+// identify decides about the peer's certificates.
+func (s *session) identify(p *Peer) (err error) {
+	r := s.cfg.Requirement
+	if !r.InsecureSkipPKI {
+		if p.VerifiedChains, err = s.chains(p.Certificates); err != nil {
+			return err
+		}
+	}
+	if r.SameCertificate {
+		shown := s.conn.ConnectionState().PeerCertificates
+		if len(shown) == 0 || !bytes.Equal(shown[0].RawSubjectPublicKeyInfo, p.Certificates[0].RawSubjectPublicKeyInfo) {
+			return errors.New("the certificate of the TLS handshake has another key")
+		}
+	}
+	if r.VerifyCertificate != nil {
+		return r.VerifyCertificate(p.Certificates, p.VerifiedChains)
+	}
+	return nil
 }
 
 // chains validates the certificates as TLS does.
 func (s *session) chains(certificates []*x509.Certificate) ([][]*x509.Certificate, error) {
 	t := s.cfg.TLS
+	if chosen := s.chosen.Load(); chosen != nil {
+		t = chosen
+	}
 	o := x509.VerifyOptions{Intermediates: x509.NewCertPool()}
 	for _, c := range certificates[1:] {
 		o.Intermediates.AddCert(c)
@@ -342,7 +391,7 @@ func (s *session) appraise(ctx context.Context, r *request, p *Peer, record cmw.
 		return nil, hide(string(StepAppraise), RefusedInternal, err)
 	}
 	if err := checkNonce(record, nonce); err != nil {
-		return nil, fail(string(StepAppraise), RefusedBinding, err)
+		return nil, err
 	}
 	if r.opened == nil {
 		r.opened = s.open(ctx, nonce)
@@ -350,16 +399,36 @@ func (s *session) appraise(ctx context.Context, r *request, p *Peer, record cmw.
 	select {
 	case <-r.opened.done:
 	case <-ctx.Done():
-		return nil, hide(string(StepSession), RefusedTimeout, ctx.Err())
+		return nil, hide(string(StepSession), RefusedTimeout, context.Cause(ctx))
 	}
 	if err := r.opened.err; err != nil {
-		return nil, hide(string(StepSession), RefusedUnavailable, err)
+		return nil, hide(string(StepSession), orTimeout(ctx, RefusedUnavailable), err)
 	}
-	result, err := rp.Appraise(ctx, r.opened.session, rp.Evidence{MediaType: record.Type, Data: record.Value}, decide)
+	result, err := r.opened.session.Appraise(ctx, rp.Evidence{MediaType: record.Type, Data: record.Value})
 	if err != nil {
-		return nil, refusedBy(err)
+		return nil, unanswered(ctx, err)
 	}
-	return result, nil
+	return decided(result, decide)
+}
+
+// decided is a result that the policy accepts.
+func decided(result *rp.AttestationResult, decide rp.Policy) (*rp.AttestationResult, error) {
+	const step = string(StepAppraise)
+	err := decide.Check(result)
+	if err == nil {
+		return result, nil
+	}
+	refused := &Error{Step: step, Err: err, code: RefusedAppraisal, told: RefusedAppraisal.String()}
+	var policy *rp.PolicyError
+	if errors.As(err, &policy) {
+		// What it is, and not what it should be: whom else this side accepts is
+		// its own affair.
+		refused.told = strings.TrimPrefix(policy.Submod+": ", ": ") + policy.Claim + " is " + policy.Got
+		if policy.Reason != "" {
+			refused.told += " (the verifier says: " + policy.Reason + ")"
+		}
+	}
+	return nil, refused
 }
 
 // checkNonce looks into evidence whose format is known: what is not for this
@@ -370,10 +439,10 @@ func checkNonce(record cmw.Record, nonce []byte) error {
 	}
 	b, err := bundle.Parse(record.Value)
 	if err != nil {
-		return fmt.Errorf("the evidence: %w", err)
+		return fail(string(StepAppraise), RefusedAppraisal, fmt.Errorf("the evidence: %w", err))
 	}
 	if err := b.CheckNonce(nonce); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotBound, err)
+		return fail(string(StepAppraise), RefusedBinding, fmt.Errorf("%w: %w", ErrNotBound, err))
 	}
 	return nil
 }
@@ -385,43 +454,65 @@ func (s *session) appraisePassport(ctx context.Context, record cmw.Record, decid
 		}
 		result, err := ear.Verify(ctx, string(record.Value), issuer.Keys,
 			ear.Expectations{MaxAge: issuer.MaxAge, Verifier: issuer.ID, Skew: issuer.Skew})
+		var token *ear.Error
+		if errors.As(err, &token) {
+			return nil, &Error{
+				Step: string(StepAppraise), Err: err, code: RefusedAppraisal,
+				told: fmt.Sprintf("the passport is refused: %s", token.Check),
+			}
+		}
 		if err != nil {
-			return nil, refusedBy(err)
+			return nil, unanswered(ctx, err)
 		}
-		if err := decide.Check(result); err != nil {
-			return nil, refusedBy(err)
-		}
-		return result, nil
+		return decided(result, decide)
 	}
 	return nil, hide(string(StepAppraise), RefusedInternal, fmt.Errorf("no issuer is called %q", s.demand.Verifier))
 }
 
-// refusedBy tells apart who says no. The peer is told what a policy or a
-// result's own defect is, and nothing about the way to the verifier.
-func refusedBy(err error) error {
+// unanswered is for evidence that got no result. The peer is told nothing about
+// the way to the verifier; if it was its evidence that the verifier did not
+// take, that.
+func unanswered(ctx context.Context, err error) error {
 	const step = string(StepAppraise)
-	var (
-		policy  *rp.PolicyError
-		token   *ear.Error
-		problem *rp.ProblemError
-	)
+	var problem *rp.ProblemError
 	switch {
-	case errors.As(err, &policy), errors.As(err, &token):
-		return fail(step, RefusedAppraisal, err)
-	case errors.As(err, &problem) && problem.Status >= 400 && problem.Status < 500:
-		return hide(step, RefusedAppraisal, err)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 		return hide(step, RefusedTimeout, err)
+	case errors.As(err, &problem):
+		switch problem.Status {
+		case http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+			return hide(step, RefusedAppraisal, err)
+		}
 	}
 	return hide(step, RefusedUnavailable, err)
 }
 
 // attested makes what was found out known to PeerOf, and lets the connection
-// live on.
+// live on. It is too late if the connection has failed meanwhile.
 func (s *session) attested(p *Peer) {
 	if p == nil {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
 	s.peer.Store(p)
-	s.link.expire(s.cfg.Requirement.MaxAge)
+	if limit := s.cfg.Requirement.MaxAge; limit > 0 {
+		s.link.expire(max(limit-time.Since(p.At), time.Nanosecond))
+	}
 }
+
+// forget takes back what was found out, for good.
+func (s *session) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.peer.Store(nil)
+	if end := s.http.end.Load(); end != nil {
+		(*end)(errNotAttested)
+	}
+}
+
+var errNotAttested = errors.New("the peer is not attested any more")

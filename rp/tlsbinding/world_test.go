@@ -44,6 +44,7 @@ type world struct {
 	caKey    *ecdsa.PrivateKey
 	roots    *x509.CertPool
 	verifier *embedded.Verifier
+	corims   []*endorsements.Corim
 	machines []*machine
 }
 
@@ -80,7 +81,8 @@ func newWorld(t testing.TB, n int) *world {
 		corim.Anchors = append(corim.Anchors, anchor)
 		corim.States = append(corim.States, state)
 	}
-	w.verifier, err = embedded.New([]*endorsements.Corim{corim}, embedded.Config{})
+	w.corims = []*endorsements.Corim{corim}
+	w.verifier, err = embedded.New(w.corims, embedded.Config{})
 	require.NoError(t, err)
 	return w
 }

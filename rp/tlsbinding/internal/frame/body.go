@@ -113,9 +113,12 @@ const maxReason = 1 << 10
 // Marshal encodes the body. A reason that is too long is cut.
 func (r *RefusalBody) Marshal() []byte {
 	reason := strings.ToValidUTF8(r.Reason, "�")
-	for len(reason) > maxReason {
-		_, size := utf8.DecodeLastRuneInString(reason[:maxReason+1])
-		reason = reason[:maxReason+1-size]
+	if len(reason) > maxReason {
+		cut := maxReason
+		for !utf8.RuneStart(reason[cut]) {
+			cut--
+		}
+		reason = reason[:cut]
 	}
 	return append([]byte{byte(r.Code >> 8), byte(r.Code)}, reason...)
 }
