@@ -48,6 +48,7 @@ bench: deps-demo build veraison ## benchmarks, side by side in one run
 	$(GO) test -run '^$$' -bench Attest -benchtime 2s ./attester
 	$(GO) test -run '^$$' -bench Appraisal -benchtime 1s ./rp
 	$(GO) test -run '^$$' -bench Nonce -benchtime 200x ./rp
+	$(GO) test -run '^$$' -bench Handshake -benchtime 2s ./rp/tlsbinding/inhandshake
 	$(GO) test -run '^$$' -bench 'Handshake' -benchtime 2s ./rp/tlsbinding
 	$(GO) test -run '^$$' -bench CriticalPath -benchtime 50x ./rp/tlsbinding
 
