@@ -52,6 +52,7 @@ func TestTransportTakesNoConnectionsOfItsBase(t *testing.T) {
 	serveOn(t, tls.NewListener(plain, &tls.Config{Certificates: []tls.Certificate{own}, NextProtos: NextProtos()}),
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { plainly.Add(1) }))
 	base := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots, ServerName: serverName}}
+	//lint:ignore SA1019 what older programs do
 	require.NoError(t, http2.ConfigureTransport(base))
 	defer base.CloseIdleConnections()
 	url := "https://" + plain.Addr().String() + "/"
