@@ -87,7 +87,7 @@ func testBadCoRIMs(t *testing.T, d *deployment.Deployment, tpm *attester.TPM) {
 		"1 KiB of anything":    {random(1 << 10), refusedByPlugin},
 		"the limit of it":      {random(endorsements.MaxCorimSize), refusedByPlugin},
 		"beyond the limit":     {make([]byte, endorsements.MaxCorimSize+1), "1048577 bytes; expected at most 1048576"},
-		"almost 4 MiB":         {make([]byte, 4<<20-1024), "expected at most 1048576"},
+		"almost 4 MiB":         {make([]byte, 4<<20-1024), fmt.Sprintf("expected at most %d", endorsements.MaxSignedSize)},
 		"more than gRPC takes": {make([]byte, 5<<20), "received message larger than max"}, // says the host
 
 		"half of it":                     {good[:len(good)/2], "not well-formed CBOR"},

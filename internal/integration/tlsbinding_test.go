@@ -237,7 +237,9 @@ func (n network) attested(t *testing.T) {
 	}
 	t.Run("another machine", func(t *testing.T) {
 		client, server := n.configs(nil, n.background(t, n.server), n.wants(n.client), nil)
-		meet(t, client, server, nil).requireRefused(t, tlsbinding.RefusedAppraisal, fmt.Sprintf("%x", n.client.AK().KID()))
+		m := meet(t, client, server, nil)
+		m.requireRefused(t, tlsbinding.RefusedAppraisal, fmt.Sprintf("instance (kid) is %x", n.server.AK().KID()))
+		require.ErrorContains(t, m.clientErr, fmt.Sprintf("want %x", n.client.AK().KID()))
 	})
 }
 

@@ -821,6 +821,38 @@ func TestResumption(t *testing.T) {
 		require.NotNil(t, client.TLS.ClientSessionCache, "the caller's configuration is not touched")
 		require.False(t, server.TLS.SessionTicketsDisabled)
 	})
+	t.Run("nor are the tickets of a server of another make", func(t *testing.T) {
+		cache := &sessions{ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+		client, server := w.client(nil, w.requirement()), w.server(w.machines[0].credential(), nil)
+		client.TLS.ClientSessionCache = cache
+		chosen := inner(server)
+		for range 2 {
+			c, s := pipe(t)
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				conn, err := Client(context.Background(), c, client)
+				if err == nil {
+					_, _ = io.Copy(io.Discard, conn)
+					conn.Close()
+				}
+			})
+			h := &hand{session: &session{cfg: server, self: expauth.Server, link: newLink(s)}, t: t, id: clientRequestID}
+			h.conn = tls.Server(h.link, chosen)
+			require.NoError(t, h.conn.HandshakeContext(t.Context()))
+			state := h.conn.ConnectionState()
+			require.False(t, state.DidResume)
+			var err error
+			h.exporter, err = expauth.NewConnection(&state)
+			require.NoError(t, err)
+			request := h.greet()
+			h.say(h.answer(h.authenticator(request, w.machines[0].cert, cmwExtension(t, h.evidence(w.machines[0], request)))))
+			h.say(frame.Frame{Type: frame.Accept})
+			h.hear(frame.Accept)
+			h.conn.Close()
+			wg.Wait()
+		}
+		require.Zero(t, cache.get+cache.put)
+	})
 	// A client of another make, which would resume if it could.
 	resuming := func(t *testing.T, server *Config) *sessions {
 		cache := &sessions{ClientSessionCache: tls.NewLRUClientSessionCache(8)}

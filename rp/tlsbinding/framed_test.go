@@ -486,6 +486,7 @@ func TestReattestCancelled(t *testing.T) {
 		done <- err
 	}()
 	h.hear(frame.Request)
+	time.Sleep(100 * time.Millisecond) // it is heard before it counts as sent
 	cancel()
 	err := <-done
 	require.ErrorIs(t, err, context.Canceled)

@@ -387,6 +387,52 @@ func TestHTTPOtherConnection(t *testing.T) {
 	}
 }
 
+// TestHTTPSecondHalfElsewhere: between the halves somebody else takes the
+// connection. The answer does not go over another one; the client begins again,
+// and what comes out is about the connection that carried it.
+func TestHTTPSecondHalfElsewhere(t *testing.T) {
+	w := newWorld(t, 2)
+	p := serveHTTP(t, w.server(w.machines[0].credential(), w.requirement()), "http/1.1")
+	var (
+		tr        *Transport
+		interfere atomic.Bool
+		held      io.ReadCloser
+	)
+	credential := w.machines[1].credential(attesting(func(ctx context.Context, nonce []byte) ([]byte, error) {
+		if interfere.CompareAndSwap(true, false) {
+			// The server has answered the first half.
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/who", nil)
+			if err != nil {
+				return nil, err
+			}
+			response, err := tr.RoundTrip(r)
+			if err != nil {
+				return nil, err
+			}
+			held = response.Body // not read, so that the connection is in use
+		}
+		return w.machines[1].Attest(ctx, nonce)
+	}))
+	tr = transport(t, w.client(credential, w.requirement()))
+	_, _, response := get(t, tr, p.url+"/who")
+	first := connOf(response.Request.Context())
+	old, _ := PeerOf(first)
+	interfere.Store(true)
+	peer, err := tr.Reattest(t.Context(), p.url+"/attest")
+	require.NoError(t, err)
+	require.NotNil(t, held, "nobody interfered")
+	_, _, response = get(t, tr, p.url+"/who")
+	second := connOf(response.Request.Context())
+	require.NotSame(t, first, second)
+	now, _ := PeerOf(second)
+	require.Same(t, peer, now)
+	now, _ = PeerOf(first)
+	require.Same(t, old, now, "the first lives on its own attestation")
+	require.NoError(t, held.Close())
+	_, err = (&telling{session: sessionOf(first)}).body(sessionOf(second))
+	require.ErrorIs(t, err, ErrOtherConnection)
+}
+
 // TestHTTPConcurrently: many requests, and many who want the peer attested.
 func TestHTTPConcurrently(t *testing.T) {
 	w := newWorld(t, 2)
