@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 			stop()
 			os.Exit(code)
 		},
-		"httpget": httpGet,
+		"httpget":   httpGet,
+		"httpserve": httpServe,
 	})
 }
 
