@@ -65,7 +65,7 @@ func main() {
 
 // configure reads the configuration, and says which one it is.
 func configure(log hclog.Logger) (config.Config, error) {
-	path, err := config.Find(os.Getenv, os.Executable)
+	path, err := config.Find(os.Getenv, os.Args[0], os.Executable)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -73,7 +73,9 @@ func configure(log hclog.Logger) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, err
 	}
-	if path != "" {
+	if path == "" {
+		log.Info("no configuration file: unsigned CoRIMs are accepted, signed ones are not")
+	} else {
 		log.Info("configured", "file", path, "accept-unsigned", cfg.AcceptUnsigned, "trusted-signers", len(cfg.Signers), "roots", cfg.Roots != nil)
 	}
 	return cfg, nil

@@ -73,7 +73,9 @@ func verifyChain(certs []*x509.Certificate, roots *x509.CertPool, now time.Time)
 		Roots:         roots,
 		Intermediates: intermediates,
 		CurrentTime:   now,
-		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // see checkLeaf
+		// Also what authorities below the root are limited to. No extension is
+		// no limit.
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: x5chain: %w", ErrUntrusted, err)

@@ -291,6 +291,19 @@ func TestChain(t *testing.T) {
 		assert.Len(t, v.Chain, 2)
 	})
 
+	// An authority below the root that may certify servers alone.
+	t.Run("refuses an authority's purpose", func(t *testing.T) {
+		limited := &authority{key: newKey(t, elliptic.P256()), cert: template("for servers")}
+		limited.cert.IsCA, limited.cert.KeyUsage = true, x509.KeyUsageCertSign
+		limited.cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		limited.cert = root.issue(t, limited.cert, limited.key.Public())
+		leaf := template("signer")
+		leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning}
+		_, err := signed.Verify(mustSign([][]byte{limited.issue(t, leaf, key.Public()).Raw, limited.cert.Raw}), policy)
+		require.ErrorIs(t, err, signed.ErrUntrusted)
+		require.ErrorContains(t, err, "incompatible key usage")
+	})
+
 	t.Run("refuses", func(t *testing.T) {
 		elsewhere := newAuthority(t, "root", nil)
 		for name, test := range map[string]struct {

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -42,6 +43,7 @@ type options struct {
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		debug.SetGCPercent(800) // as plugin/main.go has it
 		exit(serve(os.Stdin, os.Stdout, newFiveCalls))
 	}
 	opts, err := parse(os.Args[1:], os.Stderr)

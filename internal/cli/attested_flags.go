@@ -43,7 +43,7 @@ type attestedFlags struct {
 	tikCert  string
 	require  bool
 	verifier verifierFlags
-	corims   []string
+	corims   corimFlags
 	model    string
 	name     string
 	policy   policyFlags
@@ -58,7 +58,7 @@ func (f *attestedFlags) register(cmd *cobra.Command, peer string) {
 	fs.StringVar(&f.tikCert, "tik-cert", "", "the TLS identity key's certificate and its chain (PEM); without it one is signed by the key itself")
 	fs.BoolVar(&f.require, "require", false, "demand that the "+peer+" attests")
 	f.verifier.register(cmd)
-	fs.StringArrayVar(&f.corims, "corim", nil, "appraise by the endorsements in this CoRIM file instead (repeatable)")
+	f.corims.register(cmd)
 	fs.StringVar(&f.model, "model", modelBackground, modelBackground+" or "+modelPassport+", for what is shown and what is demanded")
 	fs.StringVar(&f.name, "verifier-name", "", "what both sides call the verifier of passports (default its URL)")
 	f.policy.register(cmd)
@@ -76,6 +76,9 @@ func (f *attestedFlags) check() error {
 	} else if f.tikCert != "" {
 		return usageErrorf("--tik-cert is for --ak, --tik and --pcrs")
 	}
+	if err := f.verifier.unused(); err != nil {
+		return err
+	}
 	shows := f.attest.given()
 	switch {
 	case !shows && !f.require:
@@ -84,14 +87,18 @@ func (f *attestedFlags) check() error {
 		return usageErrorf("--model %q: want %s or %s", f.model, modelBackground, modelPassport)
 	case f.timeout <= 0:
 		return usageErrorf("--timeout %v: want more than 0", f.timeout)
-	case f.verifier.url != "" && len(f.corims) > 0:
+	case f.verifier.url != "" && len(f.corims.files) > 0:
 		return usageErrorf("--verifier and --corim: want one of them")
+	case len(f.corims.files) == 0 && (len(f.corims.signers) > 0 || f.corims.roots != ""):
+		return usageErrorf("--corim-signer and --corim-roots are for --corim")
 	case f.model == modelPassport && f.verifier.url == "":
 		return usageErrorf("passports need --verifier")
-	case f.require && f.verifier.url == "" && len(f.corims) == 0:
+	case f.require && f.verifier.url == "" && len(f.corims.files) == 0:
 		return usageErrorf("--require needs a verifier: --verifier, or --corim")
-	case !f.require && (f.any || len(f.corims) > 0 || len(f.policy.instances)+len(f.policy.keys) > 0):
+	case !f.require && (f.any || len(f.corims.files) > 0 || len(f.policy.instances)+len(f.policy.keys) > 0):
 		return usageErrorf("--corim, --instance, --attested-key and --insecure-any-instance are for --require")
+	case !f.require && (f.policy.minStatus != "affirming" || f.policy.maxAge != 0):
+		return usageErrorf("--min-status and --max-age are for --require")
 	case f.any && !f.skipPKI:
 		return usageErrorf("--insecure-any-instance is for --insecure-skip-pki")
 	case f.require && f.skipPKI && !f.any && len(f.policy.instances)+len(f.policy.keys) == 0:
@@ -120,8 +127,8 @@ func (a *app) withConfig(ctx context.Context, f *attestedFlags, t *tls.Config,
 		}
 		defer v.Close()
 		verifier, keys = v, v.Keys()
-	case len(f.corims) > 0:
-		corims, err := a.readCorims(f.corims)
+	case len(f.corims.files) > 0:
+		corims, err := a.readTrustedCorims(&f.corims)
 		if err != nil {
 			return err
 		}

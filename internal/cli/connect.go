@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -68,6 +69,12 @@ func (a *app) connect(ctx context.Context, f *connectFlags, address string) erro
 	}
 	if err := f.attested.check(); err != nil {
 		return err
+	}
+	if f.attested.skipPKI && !f.attested.require {
+		return usageErrorf("--insecure-skip-pki without --require would leave the server without any identity")
+	}
+	if f.attested.skipPKI && f.ca != "" {
+		return usageErrorf("--ca and --insecure-skip-pki: want one of them")
 	}
 	if f.json && !f.attested.require {
 		return usageErrorf("--json prints the server's appraisal: it needs --require")
@@ -183,6 +190,11 @@ func serveConns(ctx context.Context, l net.Listener, serve func(context.Context,
 			return nil
 		}
 		if err != nil {
+			// Such as too many open files: it passes.
+			if temporary, ok := err.(interface{ Temporary() bool }); ok && temporary.Temporary() {
+				time.Sleep(100 * time.Millisecond)
+				continue
+			}
 			return verifierErrorf("accepting connections: %w", err)
 		}
 		wg.Go(func() { serve(ctx, conn) })
@@ -206,8 +218,13 @@ func splice(ctx context.Context, a, b net.Conn) {
 				_ = half.CloseWrite() // the other end may be gone
 				return
 			}
-			_ = way[0].Close()
-			_ = way[1].Close()
+			// What was cut off must not look as if it had ended.
+			for _, conn := range way {
+				if tcp, ok := conn.(*net.TCPConn); ok {
+					_ = tcp.SetLinger(0)
+				}
+				_ = conn.Close()
+			}
 		})
 	}
 	wg.Wait()

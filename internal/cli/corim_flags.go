@@ -27,11 +27,6 @@ func (f *corimFlags) register(cmd *cobra.Command) {
 	fs.StringVar(&f.roots, "corim-roots", "", "take CoRIMs whose signers' certificates lead to these (PEM), and no unsigned ones")
 }
 
-// readCorims reads unsigned CoRIM files.
-func (a *app) readCorims(paths []string) ([]*endorsements.Corim, error) {
-	return a.readTrustedCorims(&corimFlags{files: paths})
-}
-
 // readTrustedCorims reads CoRIM files: unsigned ones, or if a signer is named
 // signed ones.
 func (a *app) readTrustedCorims(f *corimFlags) ([]*endorsements.Corim, error) {

@@ -49,6 +49,9 @@ the other policy flags refuse, with 5.`,
 	cmd.MarkFlagsMutuallyExclusive("key", "verifier")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
+		if err := verifier.unused(); err != nil {
+			return err
+		}
 		want := ear.Expectations{MaxAge: policy.maxAge}
 		var err error
 		if nonce != "" {

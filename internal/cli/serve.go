@@ -77,6 +77,12 @@ func (f *serveFlags) check(address string) error {
 		return usageErrorf("clients' certificates are validated up to --client-ca").
 			withHint("give it, or know clients by their instance: --insecure-skip-pki --instance")
 	}
+	if !f.attested.require && (f.clientCA != "" || f.attested.skipPKI) {
+		return usageErrorf("--client-ca and --insecure-skip-pki are for --require: without it nothing is asked of clients")
+	}
+	if f.attested.skipPKI && f.clientCA != "" {
+		return usageErrorf("--client-ca and --insecure-skip-pki: want one of them")
+	}
 	if f.forward != "" {
 		if _, _, err := net.SplitHostPort(f.forward); err != nil {
 			return usageErrorf("--forward %q: want HOST:PORT", f.forward)

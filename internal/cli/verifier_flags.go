@@ -7,7 +7,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,16 +40,20 @@ func (f *verifierFlags) register(cmd *cobra.Command) {
 	fs.StringVar(&f.passwordFile, "password-file", "", "file with the password")
 }
 
+// unused finds flags that would do nothing.
+func (f *verifierFlags) unused() error {
+	if f.url == "" && (len(f.keys) > 0 || f.discover || f.insecureHTTP || f.caCert != "" || f.username != "" || f.passwordFile != "") {
+		return usageErrorf("--verifier-key, --discover, --ca-cert, --insecure-http, --username and --password-file are for --verifier")
+	}
+	return nil
+}
+
 // client makes a client of the deployment. It must be closed.
 func (a *app) client(f *verifierFlags) (*rp.Veraison, error) {
-	u, err := url.Parse(f.url)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return nil, usageErrorf("--verifier %q: want a URL such as https://verifier.example", f.url)
-	case u.Scheme == "http" && !f.insecureHTTP:
-		return nil, usageErrorf("--verifier %s: it is not https", f.url).withHint("--insecure-http allows it, for trying things out")
+	if err := checkHTTPS("--verifier", f.url, f.insecureHTTP); err != nil {
+		return nil, err
 	}
-	keys, err := a.verifierKeys(f, u.Scheme == "http")
+	keys, err := a.verifierKeys(f, strings.HasPrefix(strings.ToLower(f.url), "http:"))
 	if err != nil {
 		return nil, err
 	}

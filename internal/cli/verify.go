@@ -66,6 +66,9 @@ flags refuse with 5; the appraisal goes to standard error then.`,
 }
 
 func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
+	if err := f.verifier.unused(); err != nil {
+		return err
+	}
 	var evidence, nonce []byte
 	var err error
 	switch live := f.attest.given(); {
@@ -148,9 +151,6 @@ func (a *app) verifier(f *verifyFlags) (rp.Verifier, func(), error) {
 			return nil, nil, usageErrorf("--corim-signer and --corim-roots are for --corim")
 		}
 		return v, func() { _ = v.Close() }, nil
-	}
-	if len(f.verifier.keys) > 0 || f.verifier.discover {
-		return nil, nil, usageErrorf("--verifier-key and --discover are for --verifier")
 	}
 	corims, err := a.readTrustedCorims(&f.corims)
 	if err != nil {

@@ -67,6 +67,9 @@ func (h *Handler) Register() error {
 			if h.cfg.TakesSigned() {
 				h.log.Warn("this Veraison verifies signed CoRIMs itself: vts.ca-certs and the system's roots say who may sign, not trusted-signers and roots-file")
 			}
+			if err := h.cfg.CheckHostVerifies(); err != nil {
+				h.log.Error("no CoRIMs are accepted", "error", err)
+			}
 			return NewServer(h)
 		},
 		GetClient: func(*rpc.Client) any { return nil }, // a plugin is no host
@@ -87,6 +90,9 @@ func (h *Handler) GetSupportedMediaTypes() []string {
 // provisioning returns the media types of CoRIMs, which the host matches letter
 // for letter (handler/schemeimplementationwrapper.go, v0.0.2603).
 func (h *Handler) provisioning() []string {
+	if h.cfg.CheckHostVerifies() != nil {
+		return []string{} // nothing is provisioned by who knows whom
+	}
 	signed := endorsements.DialectV2.MediaType(true)
 	if !h.cfg.AcceptUnsigned {
 		return []string{signed}

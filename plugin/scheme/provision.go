@@ -30,6 +30,9 @@ func (h *Handler) validateCorim(data []byte) CorimVerdict {
 }
 
 func (h *Handler) read(data []byte) (*endorsements.Corim, error) {
+	if err := h.cfg.CheckHostVerifies(); err != nil {
+		return nil, err
+	}
 	if len(data) > h.cfg.MaxCorimSize {
 		return nil, fmt.Errorf("%d bytes; expected at most %d", len(data), h.cfg.MaxCorimSize)
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/elliptic"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -571,7 +572,11 @@ func TestConfiguration(t *testing.T) {
 		want   string
 	}{
 		"as it is":         {func(*config.Config) {}, 2, ""},
-		"signed ones only": {func(c *config.Config) { c.AcceptUnsigned = false }, 1, ""},
+		"signed ones only": {func(c *config.Config) { c.AcceptUnsigned, c.HostVerifies = false, true }, 1, ""},
+		"signers that the host does not ask for": {
+			func(c *config.Config) { c.Roots = x509.NewCertPool() }, 0, config.ErrHostDecides.Error(),
+		},
+		"and the operator knows": {func(c *config.Config) { c.Roots, c.HostVerifies = x509.NewCertPool(), true }, 2, ""},
 		"just large enough": {func(c *config.Config) {
 			c.MaxCorimSize, c.MaxTrustAnchors, c.MaxReferenceStates = len(data), 1, 1
 		}, 2, ""},
@@ -595,7 +600,9 @@ func TestConfiguration(t *testing.T) {
 			types, err := s.ProvisioningMediaTypes()
 			require.NoError(t, err)
 			require.Len(t, types, tt.types)
-			require.Equal(t, signed, types[len(types)-1])
+			if tt.types > 0 {
+				require.Equal(t, signed, types[len(types)-1])
+			}
 			verdict, err := s.ValidateCorim(data)
 			require.NoError(t, err)
 			require.Equal(t, tt.want == "", verdict.IsValid)

@@ -39,6 +39,9 @@ const maxFileSize = 1 << 20
 type Config struct {
 	// AcceptUnsigned takes CoRIMs without a signature from whoever may provision.
 	AcceptUnsigned bool
+	// HostVerifies says that the operator knows who verifies signed CoRIMs where
+	// the host does: not this configuration.
+	HostVerifies bool
 	// Signers may sign CoRIMs, each with a key of its own.
 	Signers []Signer
 	// Roots are those of certificates that may sign CoRIMs; nil is none.
@@ -80,9 +83,24 @@ const maxCount = endorsements.MaxCorimSize
 // TakesSigned says whether anybody is trusted to sign.
 func (c Config) TakesSigned() bool { return len(c.Signers) > 0 || c.Roots != nil }
 
+// ErrHostDecides says that the configuration limits who may sign, where the host
+// does not ask the plugin.
+var ErrHostDecides = errors.New("this Veraison verifies signed CoRIMs itself, by vts.ca-certs and the system's roots: trusted-signers and roots-file " +
+	"would not be enforced; take them out, or say host-verifies-signatures")
+
+// CheckHostVerifies is an error unless it may be the host that says who signs.
+func (c Config) CheckHostVerifies() error {
+	if c.TakesSigned() && !c.HostVerifies {
+		return ErrHostDecides
+	}
+	return nil
+}
+
 // Find returns the path of the configuration file: what Env says, or FileName
-// beside the binary if there is one, or "" for Default.
-func Find(getenv func(string) string, executable func() (string, error)) (string, error) {
+// beside the binary if there is one, or "" for Default. Beside the binary is
+// where the host started it (started, its argument 0) and, if that is a link,
+// where it leads; two files are an error.
+func Find(getenv func(string) string, started string, executable func() (string, error)) (string, error) {
 	if path := getenv(Env); path != "" {
 		return path, nil
 	}
@@ -90,15 +108,23 @@ func Find(getenv func(string) string, executable func() (string, error)) (string
 	if err != nil {
 		return "", fmt.Errorf("looking for %s beside the plugin: %w", FileName, err)
 	}
-	path := filepath.Join(filepath.Dir(binary), FileName)
-	switch _, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	case err != nil:
-		// One that is there and cannot be read is no permission to do without.
-		return "", fmt.Errorf("looking for %s beside the plugin: %w", FileName, err)
+	found := ""
+	var first fs.FileInfo
+	for _, beside := range []string{started, binary} {
+		path := filepath.Join(filepath.Dir(beside), FileName)
+		info, err := os.Lstat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			// One that is there and cannot be read is no permission to do without.
+			return "", fmt.Errorf("looking for %s beside the plugin: %w", FileName, err)
+		case found == "":
+			found, first = path, info
+		case !os.SameFile(first, info):
+			return "", fmt.Errorf("both %s and %s are there, one beside a link to the plugin and one beside the plugin; keep one of them", found, path)
+		}
 	}
-	return path, nil
+	return found, nil
 }
 
 // Load reads the configuration file, or for the path "" returns Default.
@@ -120,6 +146,7 @@ func Load(path string) (Config, error) {
 // file is the form of the configuration: one JSON object.
 type file struct {
 	AcceptUnsigned     *bool        `json:"accept-unsigned"`
+	HostVerifies       bool         `json:"host-verifies-signatures"`
 	TrustedSigners     []fileSigner `json:"trusted-signers"`
 	RootsFile          *string      `json:"roots-file"`
 	MaxCorimSize       *int         `json:"max-corim-size"`
@@ -142,7 +169,7 @@ func parse(data []byte, dir string) (Config, error) {
 	if f.AcceptUnsigned == nil {
 		return Config{}, errors.New("accept-unsigned: missing; expected true or false")
 	}
-	c := Config{AcceptUnsigned: *f.AcceptUnsigned}
+	c := Config{AcceptUnsigned: *f.AcceptUnsigned, HostVerifies: f.HostVerifies}
 	for i, s := range f.TrustedSigners {
 		signer, err := s.load(dir)
 		if err != nil {
@@ -173,7 +200,7 @@ func parse(data []byte, dir string) (Config, error) {
 		}
 		*limit.to = *limit.from
 	}
-	if !c.AcceptUnsigned && !c.TakesSigned() {
+	if !c.AcceptUnsigned && !c.TakesSigned() && !c.HostVerifies {
 		return Config{}, errors.New("no CoRIM would be accepted; expected trusted-signers or a roots-file, or accept-unsigned to be true")
 	}
 	return c.withLimits(), nil

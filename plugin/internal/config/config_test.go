@@ -133,34 +133,60 @@ func TestDocumentation(t *testing.T) {
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	binary := func() (string, error) { return filepath.Join(dir, "attested-tls.plugin"), nil }
+	started := filepath.Join(dir, "attested-tls.plugin")
 	unset := func(string) string { return "" }
-	path, err := config.Find(unset, binary)
+	path, err := config.Find(unset, started, binary)
 	require.NoError(t, err)
 	assert.Empty(t, path)
 
 	beside := filepath.Join(dir, "attested-tls.json")
 	require.NoError(t, os.WriteFile(beside, nil, 0o600))
-	path, err = config.Find(unset, binary)
+	path, err = config.Find(unset, started, binary)
 	require.NoError(t, err)
 	assert.Equal(t, beside, path)
 
 	path, err = config.Find(func(name string) string {
 		assert.Equal(t, "ATTESTED_TLS_PLUGIN_CONFIG", name)
 		return "/elsewhere"
-	}, binary)
+	}, started, binary)
 	require.NoError(t, err)
 	assert.Equal(t, "/elsewhere", path)
 
 	// A link that leads nowhere is a configuration that cannot be read.
 	require.NoError(t, os.Remove(beside))
 	require.NoError(t, os.Symlink("nowhere", beside))
-	path, err = config.Find(unset, binary)
+	path, err = config.Find(unset, started, binary)
 	require.NoError(t, err)
 	_, err = config.Load(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 
-	_, err = config.Find(unset, func() (string, error) { return "", errors.New("no /proc") })
+	_, err = config.Find(unset, started, func() (string, error) { return "", errors.New("no /proc") })
 	require.EqualError(t, err, "looking for attested-tls.json beside the plugin: no /proc")
+}
+
+// A plugin that is a link has its configuration beside the link or beside what
+// it leads to, and not beside both.
+func TestFindBesideALink(t *testing.T) {
+	plugins, real := t.TempDir(), t.TempDir()
+	started := filepath.Join(plugins, "attested-tls.plugin")
+	binary := func() (string, error) { return filepath.Join(real, "attested-tls.plugin"), nil }
+	unset := func(string) string { return "" }
+	besideLink, besideBinary := filepath.Join(plugins, "attested-tls.json"), filepath.Join(real, "attested-tls.json")
+	for _, only := range []string{besideLink, besideBinary} {
+		require.NoError(t, os.WriteFile(only, nil, 0o600))
+		path, err := config.Find(unset, started, binary)
+		require.NoError(t, err)
+		assert.Equal(t, only, path)
+		require.NoError(t, os.Remove(only))
+	}
+	require.NoError(t, os.WriteFile(besideBinary, nil, 0o600))
+	require.NoError(t, os.Link(besideBinary, besideLink))
+	_, err := config.Find(unset, started, binary)
+	require.NoError(t, err, "one file")
+	require.NoError(t, os.Remove(besideLink))
+	require.NoError(t, os.WriteFile(besideLink, nil, 0o600))
+	_, err = config.Find(unset, started, binary)
+	require.ErrorContains(t, err, "keep one of them")
 }
 
 // Each case has one defect.
