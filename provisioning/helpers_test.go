@@ -89,6 +89,12 @@ func problem(status int, detail string) http.HandlerFunc {
 		"Content-Type", "application/problem+json")
 }
 
+// unavailable is the service's own 503. A parameter of the type means nothing.
+func unavailable(retryAfter string) http.HandlerFunc {
+	return reply(http.StatusServiceUnavailable, `{"type":"about:blank","title":"Service Unavailable"}`,
+		"Content-Type", "application/problem+json; charset=utf-8", "Retry-After", retryAfter)
+}
+
 // hangUp takes the request and closes the connection without an answer.
 func hangUp(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -37,6 +38,7 @@ type request struct {
 type answer struct {
 	status     int
 	location   string
+	mediaType  string // without parameters; empty if there is none
 	retryAfter time.Duration
 	body       []byte
 }
@@ -114,8 +116,10 @@ func (r *request) repeatable(a *answer, err error) bool {
 		return false
 	}
 	switch a.status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return true // RFC 6585, section 4; RFC 9110, section 15.6.4: not processed
+	case http.StatusTooManyRequests:
+		return true // RFC 6585, section 4: not processed
+	case http.StatusServiceUnavailable:
+		return !r.once || a.unavailable()
 	case http.StatusInternalServerError:
 		return !r.once || a.beforeSubmission()
 	case http.StatusBadGateway, http.StatusGatewayTimeout:
@@ -175,8 +179,13 @@ func (c *Client) once(ctx context.Context, r *request) (*answer, error) {
 	case err != nil:
 		return nil, &sentError{fmt.Errorf("%s: reading the answer: %w", r.operation, err)}
 	}
+	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		mediaType = ""
+	}
 	return &answer{
 		status:     resp.StatusCode,
+		mediaType:  mediaType,
 		location:   resp.Header.Get("Location"),
 		body:       body,
 		retryAfter: apihttp.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),

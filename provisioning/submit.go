@@ -22,6 +22,7 @@ import (
 const (
 	submitPath  = "/endorsement-provisioning/v1/submit"
 	sessionType = "application/vnd.veraison.provisioning-session+json"
+	problemType = "application/problem+json" // RFC 9457
 
 	submitOperation = "submitting endorsements"
 	pollOperation   = "waiting for the endorsements to be stored"
@@ -103,10 +104,23 @@ func unknown(err error) error { return fmt.Errorf("%w (%w)", err, ErrUnknownOutc
 func (a *answer) notStored() error {
 	problem := a.problem(submitOperation)
 	switch {
-	case a.status/100 == 4, a.status == http.StatusServiceUnavailable, a.beforeSubmission():
+	case a.status/100 == 4, a.unavailable(), a.beforeSubmission():
 		return problem
 	}
 	return unknown(problem)
+}
+
+// unavailable recognises the service's own word that it does not process the
+// request (RFC 9110, section 15.6.4). A gateway also says 503 when it has lost the
+// service while that had the request; but the service says it in a problem document.
+func (a *answer) unavailable() bool {
+	if a.status != http.StatusServiceUnavailable || a.mediaType != problemType {
+		return false
+	}
+	var document struct {
+		Status int `json:"status"` // may be absent (RFC 9457, section 3.1.2)
+	}
+	return json.Unmarshal(a.body, &document) == nil && (document.Status == 0 || document.Status == a.status)
 }
 
 // beforeSubmission recognises what Veraison's service answers when it has asked
@@ -135,7 +149,7 @@ func (a *answer) outcome(operation string) (bool, error) {
 		return true, nil
 	case "failed":
 		refused := &RefusedError{Reason: apihttp.Printable(session.Reason)}
-		if interrupted(session.Reason) {
+		if interrupted(session.Reason) || partlyStored(session.Reason) {
 			return false, unknown(refused)
 		}
 		return false, refused
@@ -159,6 +173,14 @@ func interrupted(reason string) bool {
 		}
 	}
 	return false
+}
+
+// partlyStored recognises a "failed" that comes from the verifier's store and
+// not from its judgement: until v0.0.2602 endorsements are stored piece by piece,
+// and what was stored before the failure stays
+// (vts/trustedservices/trustedservices_grpc.go, storeEndorsements, v0.0.2501).
+func partlyStored(reason string) bool {
+	return strings.Contains(reason, "store operation failed for ")
 }
 
 const (

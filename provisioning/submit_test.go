@@ -66,7 +66,7 @@ func TestRefused(t *testing.T) {
 		"media type":                 {problem(415, "no active plugin found for x/y"), "HTTP 415: Unsupported Media Type: no active plugin found for x/y"},
 		"too large":                  {reply(413, ""), "HTTP 413"},
 		"redirect":                   {reply(307, "", "Location", "https://evil.example/"), "redirected (HTTP 307)"},
-		"retry far away":             {reply(503, "", "Retry-After", "3600"), "HTTP 503"},
+		"retry far away":             {unavailable("3600"), "HTTP 503"},
 		"not a provisioning service": {reply(404, "404 page not found"), "HTTP 404: Not Found: 404 page not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,9 +86,15 @@ func TestUnknownOutcome(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"connection closed":    {hangUp, "EOF"},
-		"gateway lost it":      {reply(502, "bad gateway"), "HTTP 502"},
-		"gateway gave up":      {reply(504, "", "Retry-After", "0"), "HTTP 504"},
+		"connection closed":     {hangUp, "EOF"},
+		"gateway lost it":       {reply(502, "bad gateway"), "HTTP 502"},
+		"gateway gave up":       {reply(504, "", "Retry-After", "0"), "HTTP 504"},
+		"gateway lost service":  {reply(503, "upstream connect error or disconnect/reset before headers", "Retry-After", "0"), "HTTP 503"},
+		"503 without document":  {reply(503, "", "Content-Type", "application/problem+json"), "HTTP 503"},
+		"503 of another type":   {reply(503, `{"status":503}`, "Content-Type", "application/json"), "HTTP 503"},
+		"503 of another status": {reply(503, `{"status":502}`, "Content-Type", "application/problem+json"), "HTTP 503"},
+		"store broke": {reply(200, `{"status":"failed","failure-reason":"submit endorsement returned error: submit endorsements failed: `+
+			`store operation failed for reference values: failed to connect: error while dialing: refused"}`), "store operation failed for reference values"},
 		"service broke":        {reply(500, ""), "HTTP 500"},
 		"verifier went away":   {reply(200, `{"status":"failed","failure-reason":"rpc error: code = Unavailable desc = error reading from server: EOF"}`), "code = Unavailable"},
 		"no JSON":              {reply(200, "<html>"), "malformed session"},
@@ -131,7 +137,7 @@ func TestAnswerTooLate(t *testing.T) {
 func TestRepeated(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"too many requests":   reply(429, "", "Retry-After", "0"),
-		"unavailable":         reply(503, "", "Retry-After", "0"),
+		"unavailable":         unavailable("0"),
 		"verifier restarts":   problem(500, "could not check media type with provisioner: rpc error: code = Unavailable"),
 		"verifier restarts 2": problem(500, "could not get supported media types from provisioner: rpc error"),
 	} {
@@ -145,7 +151,7 @@ func TestRepeated(t *testing.T) {
 }
 
 func TestRepeatedInVain(t *testing.T) {
-	s := serve(t, reply(503, "maintenance"))
+	s := serve(t, problem(503, "maintenance"))
 	_, err := s.client(t, nil).Submit(t.Context(), mediaTypeV1, corim)
 	var problem *provisioning.ProblemError
 	require.ErrorAs(t, err, &problem)
@@ -163,7 +169,7 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 
 // A pause that would outlast the deadline is not made.
 func TestNoWaitingForTheDeadline(t *testing.T) {
-	s := serve(t, reply(503, "", "Retry-After", "20"))
+	s := serve(t, unavailable("20"))
 	started := time.Now()
 	_, err := s.client(t, nil).Submit(t.Context(), mediaTypeV1, corim)
 	require.ErrorContains(t, err, "HTTP 503")
@@ -333,7 +339,7 @@ func TestNothingToSubmit(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	s := serve(t, reply(503, "", "Retry-After", "5"))
+	s := serve(t, unavailable("5"))
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
 	_, err := s.client(t, nil).Submit(ctx, mediaTypeV1, corim)

@@ -27,8 +27,20 @@ func TestParseBase(t *testing.T) {
 		"https://v.example/":      "https://v.example",
 		"https://v.example/below": "https://v.example/below",
 		"https://v.example:8443/": "https://v.example:8443",
+		// One deployment has one spelling.
+		"HTTPS://V.Example":         "https://v.example",
+		"https://v.example:443":     "https://v.example",
+		"https://v.example:":        "https://v.example",
+		"https://v.example:443/A/":  "https://v.example/A",
+		"https://v.example:80":      "https://v.example:80",
+		"https://v.example:4430":    "https://v.example:4430",
+		"https://[::FF]:443":        "https://[::ff]",
+		"https://[::443]":           "https://[::443]",
+		"https://[fe80::1%25Eth0]/": "https://[fe80::1%25Eth0]",
+		"http://v.example:80":       "http://v.example",
+		"http://v.example:443":      "http://v.example:443",
 	} {
-		u, err := apihttp.ParseBase("service", text, false)
+		u, err := apihttp.ParseBase("service", text, strings.HasPrefix(text, "http:"))
 		require.NoError(t, err)
 		require.Equal(t, want, u.String())
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // ParseBase reads a service's URL, which may have a path where a proxy puts
-// the deployment below one. The service's name is for the errors.
+// the deployment below one, and gives it in one spelling (see Normalize). The
+// service's name is for the errors.
 func ParseBase(service, text string, insecureHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -27,8 +28,21 @@ func ParseBase(service, text string, insecureHTTP bool) (*url.URL, error) {
 	case u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("the %s's URL %q has a query or fragment", service, u.Redacted())
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+	Normalize(u)
 	return u, nil
+}
+
+// Normalize gives a service's URL one spelling: the host in lower case, no
+// default port (RFC 3986, sections 6.2.2.1 and 6.2.3) and no slash at the end.
+func Normalize(u *url.URL) {
+	// A zone in an IPv6 address is a name of this machine's, and has its case.
+	if !strings.Contains(u.Host, "%") {
+		u.Host = strings.ToLower(u.Host)
+	}
+	if u.Port() == "" || u.Port() == defaultPort(u) {
+		u.Host = strings.TrimSuffix(u.Host, ":"+u.Port())
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 }
 
 // Endpoint is a URL below the base.
@@ -61,10 +75,14 @@ func sameHost(a, b *url.URL) bool {
 }
 
 func port(u *url.URL) string {
-	switch p := u.Port(); {
-	case p != "":
+	if p := u.Port(); p != "" {
 		return p
-	case u.Scheme == "https":
+	}
+	return defaultPort(u)
+}
+
+func defaultPort(u *url.URL) string {
+	if u.Scheme == "https" {
 		return "443"
 	}
 	return "80"

@@ -136,6 +136,7 @@ func (a *app) provision(ctx context.Context, f *provisionFlags, args []string) e
 	}
 	defer run.report.close()
 	run.plan()
+	run.warn()
 	if err := run.stopAtFailure(); err != nil {
 		return err
 	}

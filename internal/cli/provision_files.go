@@ -145,7 +145,15 @@ func decodeAny(data []byte, now time.Time) (c *endorsements.Corim, signed bool, 
 }
 
 func readCorimFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	// Before it is opened: opening a named pipe waits for a writer.
+	st, err := os.Stat(path)
+	if err == nil && !st.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		// The path is said elsewhere.
 		var pe *fs.PathError

@@ -99,7 +99,7 @@ func checkHTTPS(flag, address string, insecureHTTP bool) error {
 	case err != nil:
 		return usageErrorf("%s: it cannot be parsed as a URL", flag) // it may hold a password
 	case u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return usageErrorf("%s %q: want a URL such as https://provisioning.example", flag, u.Redacted())
+		return usageErrorf("%s %q: want a URL such as https://verifier.example", flag, u.Redacted())
 	case u.Scheme == "http" && !insecureHTTP:
 		return usageErrorf("%s %s: it is not https", flag, u.Redacted()).withHint("--insecure-http allows it, for trying things out")
 	}

@@ -14,10 +14,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/veraison/attested-tls/internal/apihttp"
 )
 
 // The report is a journal: JSON lines that are only ever added. Before a file is
@@ -68,31 +71,42 @@ type known struct {
 	file    string
 	corim   string
 	anchors []reportAnchor
+	// accepted is when the deployment took it, or was found to have it. It stays
+	// whatever comes of sending it again; "absent" alone ends it.
+	accepted time.Time
 }
 
-func (k known) there() bool   { return k.event == eventAccepted || k.event == eventFound }
+func (k known) there() bool   { return !k.accepted.IsZero() && !k.inDoubt() }
 func (k known) inDoubt() bool { return k.event == eventSending || k.event == eventDoubtful }
 
 // report is an open report. A nil one keeps nothing.
 type report struct {
 	path string
 	url  string
-	file *os.File
+	file reportFile
 	past map[string]known // by SHA-256
-	// whole is the length of the lines that were there.
-	whole int64
 
-	mu      sync.Mutex // of written, and of writing
-	written int
+	mu      sync.Mutex // of whole, written and broken, and of writing
+	whole   int64      // the length of the whole lines
+	written int        // how many by this run
+	broken  error      // why nothing more can be written
 	syncMu  sync.Mutex // of synced, and of syncing
 	synced  int
+}
+
+// reportFile is an *os.File, but where a test has a disk fail.
+type reportFile interface {
+	io.ReadWriteCloser
+	Stat() (fs.FileInfo, error)
+	Sync() error
+	Truncate(size int64) error
 }
 
 // maxReportLine bounds a line: the largest CoRIM has some 3,500 trust anchors.
 const maxReportLine = 4 << 20
 
 // defaultReport is where the report of a deployment is kept.
-func (a *app) defaultReport(url string) (string, error) {
+func (a *app) defaultReport(service string) (string, error) {
 	state := a.env.Getenv("XDG_STATE_HOME")
 	if home := a.env.Getenv("HOME"); state == "" && home != "" {
 		state = filepath.Join(home, ".local", "state")
@@ -104,7 +118,7 @@ func (a *app) defaultReport(url string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(url))
+	sum := sha256.Sum256([]byte(service))
 	return filepath.Join(dir, "provision-"+hex.EncodeToString(sum[:8])+".jsonl"), nil
 }
 
@@ -131,31 +145,42 @@ var errReportLocked = errors.New("another run is using it")
 
 // openReport opens a report for one service and locks it if it is to be
 // written. Nothing is changed, and no file made, before begin.
-func openReport(path, url string, write bool) (_ *report, err error) {
-	r := &report{path: path, url: url, past: map[string]known{}}
+func openReport(path, service string, write bool) (_ *report, err error) {
+	r := &report{path: path, url: oneSpelling(service), past: map[string]known{}}
 	mode := os.O_RDONLY
 	if write {
 		mode = os.O_RDWR | os.O_APPEND
 	}
-	r.file, err = os.OpenFile(path, mode, 0)
+	file, err := os.OpenFile(path, mode, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.file = nil
 		return r, nil
 	case err != nil:
 		return nil, err
 	}
 	if write {
-		err = lockFile(r.file)
+		err = lockFile(file)
 	}
 	if err == nil {
-		r.whole, err = r.read(r.file)
+		r.whole, err = r.read(file)
 	}
 	if err != nil {
-		_ = r.file.Close() // the error that led here is the news
+		_ = file.Close() // the error that led here is the news
 		return nil, err
 	}
+	r.file = file
 	return r, nil
+}
+
+// oneSpelling is a deployment's URL as the client spells it: the reports of old
+// have others.
+func oneSpelling(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return text
+	}
+	apihttp.Normalize(u)
+	return u.String()
 }
 
 // begin makes the report ready for lines.
@@ -230,6 +255,10 @@ func (r *report) take(text []byte) error {
 	if err := in.Decode(&line); err != nil {
 		return fmt.Errorf("not a line of a report: %w", err)
 	}
+	// Two lines run together are not one: the second would be lost.
+	if _, err := in.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("not a line of a report: something follows its end")
+	}
 	if b, err := hex.DecodeString(line.SHA256); err != nil || len(b) != sha256.Size || line.URL == "" || line.Time.IsZero() {
 		return errors.New("not a line of a report: sha256, url or time is missing")
 	}
@@ -238,13 +267,15 @@ func (r *report) take(text []byte) error {
 	default:
 		return fmt.Errorf("not a line of a report: unknown event %.40q", line.Event)
 	}
-	if line.URL != r.url {
+	if oneSpelling(line.URL) != r.url {
 		return nil
 	}
 	k := r.past[line.SHA256]
-	// What is there stays there: a later failure to send it again is none.
-	if k.there() && (line.Event == eventFailed || line.Event == eventRefused) {
-		return nil
+	switch line.Event {
+	case eventAccepted, eventFound:
+		k.accepted = line.Time
+	case eventAbsent:
+		k.accepted = time.Time{}
 	}
 	k.event, k.time, k.file, k.corim = line.Event, line.Time, cmp.Or(line.File, k.file), cmp.Or(line.Corim, k.corim)
 	if line.Anchors != nil {
@@ -278,14 +309,32 @@ func (r *report) add(i *provisionItem, e reportEvent, reason string, durable boo
 	return nil
 }
 
+// write writes a line. After an error nothing more is written: what came next
+// would be behind a piece of a line, and not be read.
 func (r *report) write(line []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, err := r.file.Write(line); err != nil {
-		return 0, err
+	if r.broken != nil {
+		return 0, r.broken
 	}
+	if _, err := r.file.Write(line); err != nil {
+		// The next run takes a piece of a line off, too, if it is the last.
+		r.broken = errors.Join(err, r.file.Truncate(r.whole))
+		return 0, r.broken
+	}
+	r.whole += int64(len(line))
 	r.written++
 	return r.written, nil
+}
+
+// usable is false once a line could not be written.
+func (r *report) usable() bool {
+	if r == nil {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken == nil
 }
 
 // syncTo brings lines 1 to n to the disk. Those who wait for it at the same time
@@ -297,9 +346,16 @@ func (r *report) syncTo(n int) error {
 		return nil
 	}
 	r.mu.Lock()
-	written := r.written
+	written, broken := r.written, r.broken
 	r.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
 	if err := r.file.Sync(); err != nil {
+		// A second sync may say nothing of what the first has lost.
+		r.mu.Lock()
+		r.broken = err
+		r.mu.Unlock()
 		return err
 	}
 	r.synced = written

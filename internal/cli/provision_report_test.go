@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -12,9 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/veraison/attested-tls/provisioning"
 )
 
 const reportURL = "https://provisioning.example"
@@ -42,6 +46,9 @@ func TestReportRemembers(t *testing.T) {
 	for name, events := range map[string][]reportEvent{
 		"accepted": {eventSending, eventAccepted},
 		"again":    {eventSending, eventAccepted, eventSending, eventFailed},
+		"anew":     {eventSending, eventFound, eventSending, eventRefused},
+		"reopened": {eventSending, eventAccepted, eventSending},
+		"gone":     {eventSending, eventAccepted, eventSending, eventDoubtful, eventAbsent, eventSending, eventFailed},
 		"found":    {eventSending, eventFound},
 		"refused":  {eventSending, eventRefused},
 		"failed":   {eventSending, eventFailed},
@@ -58,6 +65,8 @@ func TestReportRemembers(t *testing.T) {
 	r = reopen(t, path)
 	for name, want := range map[string]struct{ there, inDoubt bool }{
 		"accepted": {there: true}, "found": {there: true},
+		"again": {there: true}, "anew": {there: true},
+		"reopened": {inDoubt: true}, "gone": {},
 		"refused": {}, "failed": {}, "absent": {}, "never": {},
 		"sending": {inDoubt: true}, "lost": {inDoubt: true},
 	} {
@@ -103,6 +112,91 @@ func TestReportCutOff(t *testing.T) {
 	}
 }
 
+// fullDisk has room for some bytes, and takes as much of a line as fits.
+type fullDisk struct {
+	*os.File
+	room int
+}
+
+func (d *fullDisk) Write(b []byte) (int, error) {
+	n, err := d.File.Write(b[:min(len(b), d.room)])
+	d.room -= n
+	if err == nil && n < len(b) {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+// A line that does not fit leaves nothing behind, and none comes after it, even
+// where there is room again.
+func TestReportDiskFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	r := reopen(t, path)
+	require.NoError(t, r.begin())
+	disk := &fullDisk{File: r.file.(*os.File), room: 1 << 10}
+	r.file = disk
+	require.NoError(t, r.add(itemOf("one"), eventSending, "", true))
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	disk.room = 20
+	require.ErrorIs(t, r.add(itemOf("one"), eventAccepted, "", true), syscall.ENOSPC)
+	disk.room = 1 << 20
+	require.ErrorIs(t, r.add(itemOf("two"), eventSending, "", true), syscall.ENOSPC)
+	require.False(t, r.usable())
+	now, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(whole), string(now))
+	r.close()
+	r = reopen(t, path)
+	require.True(t, r.past[itemOf("one").key()].inDoubt())
+	require.Len(t, r.past, 1)
+}
+
+// badDisk takes all and keeps, perhaps, nothing.
+type badDisk struct{ *os.File }
+
+func (badDisk) Sync() error { return syscall.EIO }
+
+func TestReportSyncFails(t *testing.T) {
+	r := reopen(t, filepath.Join(t.TempDir(), "report"))
+	require.NoError(t, r.begin())
+	good := r.file
+	r.file = badDisk{good.(*os.File)}
+	require.ErrorIs(t, r.add(itemOf("one"), eventSending, "", true), syscall.EIO)
+	r.file = good
+	require.ErrorIs(t, r.add(itemOf("two"), eventSending, "", true), syscall.EIO)
+	require.False(t, r.usable())
+}
+
+// One deployment has one report, however its URL was spelled once.
+func TestReportSpellings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report")
+	spellings := []string{reportURL, "https://Provisioning.Example", reportURL + ":443", reportURL + "/"}
+	var lines string
+	for i, url := range spellings {
+		lines += fmt.Sprintf(`{"time":"2026-01-01T00:00:00Z","event":"accepted","url":%q,"sha256":%q}`+"\n", url, itemOf(fmt.Sprint(i)).key())
+	}
+	lines += fmt.Sprintf(`{"time":"2026-01-01T00:00:00Z","event":"accepted","url":%q,"sha256":%q}`+"\n", reportURL+":8443", itemOf("other").key())
+	require.NoError(t, os.WriteFile(path, []byte(lines), 0o600))
+	for _, url := range spellings {
+		r, err := openReport(path, url, false)
+		require.NoError(t, err)
+		require.Len(t, r.past, len(spellings), url)
+		r.close()
+	}
+	var state app
+	state.env.Getenv = func(string) string { return t.TempDir() }
+	first := ""
+	for _, url := range spellings {
+		client, err := provisioning.New(url, provisioning.Config{})
+		require.NoError(t, err)
+		path, err := state.defaultReport(client.URL())
+		require.NoError(t, err)
+		require.Equal(t, cmp.Or(first, filepath.Base(path)), filepath.Base(path))
+		first = filepath.Base(path)
+	}
+}
+
 func TestReportLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report")
 	first, second := reopen(t, path), reopen(t, path)
@@ -125,6 +219,8 @@ func TestBadReport(t *testing.T) {
 		"short digest":  {strings.Replace(good, "e3b0", "", 1), "sha256"},
 		"no URL":        {strings.Replace(good, "https://x", "", 1), "url"},
 		"no time":       {strings.Replace(good, "2026", "0001", 1), "time"},
+		"two lines":     {good + good, "something follows"},
+		"glued":         {good + "x", "something follows"},
 		"empty":         {"", "not a line of a report"},
 		"too long":      {strings.Repeat(" ", maxReportLine) + good, "more than"},
 	} {

@@ -81,7 +81,7 @@ func (r *provisionRun) plan() {
 		}
 		switch k := r.report.past[i.key()]; {
 		case k.there() && !r.flags.again:
-			i.end(skipped, "accepted on %s", formatTime(k.time))
+			i.end(skipped, "accepted on %s", formatTime(k.accepted))
 		case k.inDoubt() && !r.flags.resubmit:
 			i.end(doubtful, "it was sent on %s, and the answer is not known", formatTime(k.time))
 			i.since = k.time
@@ -172,7 +172,8 @@ func (r *provisionRun) findConflicts() {
 		}
 	}
 	if repeated > 0 {
-		r.warnf("trust anchors that are in another file too, or were provisioned before: %d; Veraison's SQL stores keep a row for each time", repeated)
+		r.warnf("trust anchors that are in another file too, or were provisioned before: %d; Veraison's SQL stores keep a row for each time, "+
+			"and until v0.0.2602 the device is refused where two of them differ in a byte", repeated)
 	}
 }
 
@@ -234,7 +235,7 @@ func (r *provisionRun) send(ctx context.Context) {
 						stop.Store(true)
 					}
 				}
-				if i.outcome != accepted && !r.flags.keepGoing {
+				if i.outcome != accepted && !r.flags.keepGoing || !r.report.usable() {
 					stop.Store(true)
 				}
 			}
@@ -317,6 +318,13 @@ func (r *provisionRun) settle(ctx context.Context, over bool) {
 		if err := r.report.add(i, event, "", true); err != nil {
 			i.end(failed, "%v", err)
 		}
+	}
+}
+
+// warn says what there is to warn of, before anything is sent.
+func (r *provisionRun) warn() {
+	for _, w := range r.warnings {
+		r.app.warn("%s", w)
 	}
 }
 

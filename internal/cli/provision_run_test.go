@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -132,4 +134,81 @@ func TestProvisionReportLost(t *testing.T) {
 	run.sendOne(t.Context(), i)
 	require.Equal(t, failed, i.outcome)
 	require.Contains(t, i.reason, "report "+path)
+}
+
+// What there is to warn of can still be heeded.
+func TestProvisionWarnsFirst(t *testing.T) {
+	fleet := t.TempDir()
+	key, err := newKeyPEM()
+	require.NoError(t, err)
+	data, err := anchorCorim(1, key)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(fleet, "a.cbor"), data, 0o600))
+	c, err := endorsements.Decode(data)
+	require.NoError(t, err)
+	c.ID = "another"
+	data, err = c.Encode(endorsements.DialectV2)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(fleet, "b.cbor"), data, 0o600))
+	var diagnostics syncBuffer
+	url := onSubmit(t, func(int32) {
+		if text := diagnostics.String(); !strings.Contains(text, "the device is refused where two of them differ") {
+			t.Errorf("sent, and warned of: %q", text)
+		}
+	})
+	var out bytes.Buffer
+	require.Zero(t, Main(t.Context(), Env{
+		Args:  []string{"provision", "--insecure-http", "--url", url, "--no-report", fleet},
+		Stdin: new(bytes.Reader), Stdout: &out, Stderr: &diagnostics, Getenv: func(string) string { return "" },
+	}), diagnostics.String())
+	require.Equal(t, 1, strings.Count(diagnostics.String(), "atls: warning:"))
+}
+
+// syncBuffer can be read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// Nothing is sent once a line of the report did not fit, --keep-going or not.
+func TestProvisionDiskFull(t *testing.T) {
+	fleet := t.TempDir()
+	require.NoError(t, writeFleet(fleet, 0, 5))
+	var sent atomic.Int32
+	url := onSubmit(t, func(n int32) { sent.Store(n) })
+	client, err := provisioning.New(url, provisioning.Config{InsecureHTTP: true})
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	r, err := openReport(filepath.Join(t.TempDir(), "report"), url, true)
+	require.NoError(t, err)
+	t.Cleanup(r.close)
+	require.NoError(t, r.begin())
+	disk := &fullDisk{File: r.file.(*os.File), room: 1 << 20}
+	r.file = disk
+	run := &provisionRun{
+		app: &app{env: Env{Stderr: io.Discard}}, client: client, report: r,
+		flags: &provisionFlags{jobs: 1, keepGoing: true},
+	}
+	for i := range 5 {
+		run.items = append(run.items, readItem(filepath.Join(fleet, fmt.Sprintf("device-%05d.cbor", i)), time.Now()))
+	}
+	disk.room = 20
+	run.send(t.Context())
+	require.Zero(t, sent.Load())
+	require.Equal(t, failed, run.items[0].outcome)
+	for _, i := range run.items[1:] {
+		require.Equal(t, pending, i.outcome, i.reason)
+	}
 }

@@ -142,9 +142,6 @@ func (r *provisionRun) tell(items []*provisionItem) {
 
 // conclude tells how the run went.
 func (r *provisionRun) conclude(ctx context.Context) error {
-	for _, w := range r.warnings {
-		r.app.warn("%s", w)
-	}
 	s := r.summary()
 	if err := r.failure(ctx, s); err != nil {
 		s.print(r.app.env.Stderr)

@@ -327,7 +327,9 @@ func scriptedService(t *testing.T, answers []string) string {
 				fmt.Fprintf(w, `{"status":"failed","failure-reason":%q}`, answer)
 				return
 			}
+			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"status":%d}`, status)
 		}
 	})
 	mux.HandleFunc("GET /session", func(w http.ResponseWriter, r *http.Request) {
