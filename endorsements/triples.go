@@ -18,6 +18,10 @@ import (
 // store may have gathered for one class from several CoRIMs.
 const MaxTriplesSize = 16 * MaxCorimSize
 
+// MaxClassDescriptions is how many different descriptions of one class
+// [DecodeKeyTriples] takes: a plugin asks its store for each.
+const MaxClassDescriptions = 64
+
 // DecodeKeyTriples reads an array of attest-key-triple-records
 // (draft-ietf-rats-corim-11, 5.1.10) by the rules of [Decode]. A store that was
 // provisioned twice holds a key twice: the same key in the same class under one
@@ -25,16 +29,32 @@ const MaxTriplesSize = 16 * MaxCorimSize
 // [*AmbiguousKeyError]. No triples may also be written as null.
 //
 // classes are the triples' descriptions of their classes, each once: there can
-// be several of one class, because the triples can be of several authors.
+// be several of one class, because the triples can be of several authors, but no
+// more than [MaxClassDescriptions].
 func DecodeKeyTriples(data []byte) (anchors []TrustAnchor, classes []ClassDescription, err error) {
-	c, err := decodeTriples(data, attesterKeys, (*profileReader).attesterKey)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, d := range c.Classes {
-		if !slices.Contains(classes, d) {
+	known := make(map[ClassDescription]bool)
+	count := make(map[string]int) // by class
+	c, err := decodeTriples(data, attesterKeys, func(p *profileReader, r *reader) error {
+		p.corim.Classes = nil
+		if err := p.attesterKey(r); err != nil {
+			return err
+		}
+		for _, d := range p.corim.Classes {
+			if known[d] {
+				continue
+			}
+			if count[d.Class] == MaxClassDescriptions {
+				return inField("environment.class", fault("another description of class %s (vendor %s, model %s); expected at most %d: "+
+					"have its CoRIMs name one vendor and model", d.Class, quote(d.Vendor), quote(d.Model), MaxClassDescriptions))
+			}
+			known[d] = true
+			count[d.Class]++
 			classes = append(classes, d)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	return c.Anchors, classes, nil
 }

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -177,6 +178,68 @@ func TestDecodeKeyTriplesOfTwoAuthors(t *testing.T) {
 	require.Equal(t, []ClassDescription{
 		{Class: tripleClass, Vendor: "ACME", Model: "R1"}, {Class: tripleClass, Vendor: "ACME Ltd.", Model: "R1"},
 	}, classes)
+}
+
+// describedTriples are n times the same key, with a vendor of the class for each.
+func describedTriples(t testing.TB, n int, class func(int) string, vendor func(int) string) []byte {
+	t.Helper()
+	anchor := tripleAnchor(t, tripleClass)
+	pem, err := MarshalKeyPEM(anchor.Key)
+	require.NoError(t, err)
+	type m map[int]any
+	triples := make([]any, n)
+	for i := range triples {
+		// A key for each class: the same one in two would be ambiguous.
+		kid := append(tripleKID()[:17:17], unhex(t, strings.ReplaceAll(class(i), "-", ""))...)
+		triples[i] = []any{
+			m{0: m{0: cbor.Tag{Number: 37, Content: unhex(t, strings.ReplaceAll(class(i), "-", ""))}, 1: vendor(i)},
+				1: cbor.Tag{Number: 560, Content: kid}},
+			[]any{cbor.Tag{Number: 554, Content: pem}},
+		}
+	}
+	mode, err := cbor.CoreDetEncOptions().EncMode()
+	require.NoError(t, err)
+	data, err := mode.Marshal(triples)
+	require.NoError(t, err)
+	return data
+}
+
+// Each description has its store asked once more, so that a class has few.
+func TestDecodeKeyTriplesOfManyAuthors(t *testing.T) {
+	one := func(int) string { return tripleClass }
+	vendor := func(i int) string { return fmt.Sprintf("%06d", i) }
+
+	// As many as are allowed, each of them twice.
+	_, classes, err := DecodeKeyTriples(describedTriples(t, 2*MaxClassDescriptions, one, func(i int) string { return vendor(i % MaxClassDescriptions) }))
+	require.NoError(t, err)
+	require.Len(t, classes, MaxClassDescriptions)
+	// They are counted by class.
+	_, classes, err = DecodeKeyTriples(describedTriples(t, 2*MaxClassDescriptions, func(i int) string {
+		return []string{tripleClass, otherTripleClass}[i%2]
+	}, vendor))
+	require.NoError(t, err)
+	require.Len(t, classes, 2*MaxClassDescriptions)
+
+	_, _, err = DecodeKeyTriples(describedTriples(t, MaxClassDescriptions+1, one, vendor))
+	require.EqualError(t, err, "attester-verification-keys[64]: environment.class: another description of class "+tripleClass+
+		` (vendor "000064", model ""); expected at most 64: have its CoRIMs name one vendor and model`)
+}
+
+// The time for a description stays the same, however many there are: also of other
+// classes, which no limit cuts short.
+func BenchmarkDecodeKeyTriples(b *testing.B) {
+	class := func(i int) string { return fmt.Sprintf("%08x-26f9-460d-b9d8-f7fde171787c", i/MaxClassDescriptions) }
+	for _, n := range []int{1_000, 32_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			data := describedTriples(b, n, class, func(i int) string { return fmt.Sprintf("%06d", i) })
+			for b.Loop() {
+				_, classes, err := DecodeKeyTriples(data)
+				require.NoError(b, err)
+				require.Len(b, classes, n)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/description")
+		})
+	}
 }
 
 func TestDecodeKeyTriplesRefusesAmbiguity(t *testing.T) {

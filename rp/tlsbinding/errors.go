@@ -28,8 +28,9 @@ var (
 	ErrNotBound = errors.New("the attestation is not bound to this connection")
 	// ErrIdentity says that the peer's certificate is not valid, or another's.
 	ErrIdentity = errors.New("the peer's certificate is not valid")
-	// ErrBusy says that an attester has too much to do.
-	ErrBusy = errors.New("the attester is busy")
+	// ErrBusy says that a side has too much to do: attestations that wait for
+	// its TPM, or handshakes.
+	ErrBusy = errors.New("too busy")
 	// ErrStale says that a connection was closed because the peer was not
 	// attested again in time.
 	ErrStale = errors.New("the peer was not attested again in time")

@@ -559,7 +559,7 @@ func TestBusy(t *testing.T) {
 	require.ErrorIs(t, e.serverErr, ErrBusy)
 	require.ErrorContains(t, e.serverErr, "1 attestations are pending")
 	require.ErrorIs(t, e.clientErr, ErrBusy)
-	refusedAs(t, e.clientErr, RefusedBusy, "the attester is busy")
+	refusedAs(t, e.clientErr, RefusedBusy, "too busy")
 
 	close(proceed)
 	wg.Wait()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 
 	"github.com/veraison/attested-tls/internal/seedwire"
 	"github.com/veraison/attested-tls/rp"
@@ -98,7 +99,7 @@ type attempt struct {
 	side     *side
 	ctx      context.Context
 	session  rp.Session // for the server's evidence; nil if none is asked for
-	verified bool
+	verified atomic.Bool
 }
 
 func (a *attempt) close() {
@@ -146,10 +147,9 @@ func (a *attempt) config() (*tls.Config, error) {
 // verify is the client's VerifyConnection.
 func (a *attempt) verify(cs tls.ConnectionState) error {
 	s := a.side
-	if a.verified {
+	if a.verified.Swap(true) {
 		return errors.New("the configuration was used for another connection: it serves once")
 	}
-	a.verified = true
 	if cs.Version != tls.VersionTLS13 || cs.DidResume {
 		return protocolError("not a full handshake of TLS 1.3")
 	}

@@ -62,8 +62,16 @@ type Config struct {
 	// clients.
 	Draft Draft
 	// Timeout limits each step for which this side's verifier or TPM is asked,
-	// beside the handshake's context: tlsbinding.DefaultTimeout if zero.
+	// beside the handshake's context: tlsbinding.DefaultTimeout if zero. It also
+	// limits how long a server's session with its verifier waits for a client's
+	// evidence.
 	Timeout time.Duration
+	// MaxHandshakes is how many of a server's handshakes have a session with its
+	// verifier at a time: tlsbinding.DefaultMaxHandshakes if zero. More are
+	// refused with tlsbinding.ErrBusy, before the verifier is asked. A place is
+	// free again when the evidence was appraised, the handshake has ended, or
+	// Timeout has passed without evidence. Clients have no use for it.
+	MaxHandshakes int
 }
 
 // errRelay is the answer to a configuration that does not say that it knows.
@@ -97,6 +105,8 @@ func newSide(cfg *Config, self, peer string) (*side, error) {
 		return nil, fmt.Errorf("draft %v is not known, want %v or %v", seedwire.Draft(cfg.Draft), seedwire.Draft02, seedwire.Draft07)
 	case cfg.Timeout < 0:
 		return nil, fmt.Errorf("a Timeout of %v, want at least 0", cfg.Timeout)
+	case cfg.MaxHandshakes < 0:
+		return nil, fmt.Errorf("MaxHandshakes is %d, want at least 0", cfg.MaxHandshakes)
 	}
 	if err := checkTLS(cfg.TLS); err != nil {
 		return nil, err

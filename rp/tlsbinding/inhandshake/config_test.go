@@ -41,6 +41,7 @@ func TestConfigRefused(t *testing.T) {
 		"carrier":       {func(c *Config) { c.TLS.NextProtos = []string{"h2", "attested-tls/07:AAAA"} }, "NextProtos", nil},
 		"draft":         {func(c *Config) { c.Draft = 3 }, "draft -03 is not known", nil},
 		"timeout":       {func(c *Config) { c.Timeout = -1 }, "Timeout", nil},
+		"handshakes":    {func(c *Config) { c.MaxHandshakes = -1 }, "MaxHandshakes is -1", nil},
 		"key":           {func(c *Config) { c.Credential.Certificate.PrivateKey = nil }, "does not sign", nil},
 		"leaf":          {func(c *Config) { c.Credential.Certificate.Certificate = [][]byte{{1}} }, "the certificate", nil},
 		"another's":     {func(c *Config) { c.Credential.Certificate = mismatched(t) }, "for another key", nil},

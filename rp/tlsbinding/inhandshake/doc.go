@@ -28,10 +28,18 @@
 // may. Package tlsbinding binds evidence to the connection itself.
 // InsecureAcceptRelay has to be set to say that this was read.
 //
+// A server that attests makes evidence for a nonce of 8 to 64 bytes that any TLS
+// client chooses, before anything is known of the client. Such a nonce can also
+// be what another protocol binds its evidence with. So never use the same AK and
+// TIK for this mode and for the default mode of package tlsbinding.
+//
 // Besides: the nonce and the names of evidence types and verifiers travel in
 // the clear, in the ClientHello. A ClientHello costs a server a verifier
-// session, or work of its TPM, before anything is known of the client: see
-// tlsbinding.CredentialConfig.MaxPending. There is no re-attestation.
+// session, or work of its TPM, before anything is known of the client:
+// Config.MaxHandshakes bounds the sessions, and
+// tlsbinding.CredentialConfig.MaxPending the work of the TPM. Who holds all
+// places keeps others out for as long as Config.Timeout. There is no
+// re-attestation.
 //
 // # On the wire
 //

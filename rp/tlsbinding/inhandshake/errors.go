@@ -26,6 +26,15 @@ func protocolError(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", tlsbinding.ErrProtocol, fmt.Errorf(format, args...))
 }
 
+// busyError is tlsbinding.ErrBusy of a relying party, with its limit.
+type busyError int
+
+func (e busyError) Error() string {
+	return fmt.Sprintf("too busy: %d handshakes have a session with the verifier already (MaxHandshakes)", int(e))
+}
+
+func (busyError) Is(target error) bool { return target == tlsbinding.ErrBusy }
+
 // ways are lists of the drafts' two kinds: types of evidence, and verifiers
 // whose results are passports. The best are first.
 type ways struct {

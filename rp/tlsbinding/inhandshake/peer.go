@@ -35,19 +35,28 @@ type peers struct {
 
 func (p *peers) add(carrier *x509.Certificate, peer *Peer) {
 	key := weak.Make(carrier)
-	p.m.Store(key, peer)
-	runtime.AddCleanup(carrier, func(key weak.Pointer[x509.Certificate]) { p.m.Delete(key) }, key)
+	if _, known := p.m.Swap(key, peer); !known { // crypto/tls has one certificate for equal bytes
+		runtime.AddCleanup(carrier, func(key weak.Pointer[x509.Certificate]) { p.m.Delete(key) }, key)
+	}
 }
 
 // of finds the peer of a connection whose handshake is complete: before that
-// the peer has not shown that it has the key.
+// the peer has not shown that it has the key. A certificate alone shows nothing:
+// crypto/tls shares it among all connections of the process in which it was
+// sent, by whomever. So the connection has to be by the attested key.
 func (p *peers) of(cs tls.ConnectionState) (*Peer, bool) {
-	if !cs.HandshakeComplete {
+	if !cs.HandshakeComplete || len(cs.PeerCertificates) == 0 {
+		return nil, false
+	}
+	leaf, ok := cs.PeerCertificates[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	if !ok {
 		return nil, false
 	}
 	for _, cert := range cs.PeerCertificates {
-		if peer, ok := p.m.Load(weak.Make(cert)); ok {
-			return peer.(*Peer), true
+		if found, ok := p.m.Load(weak.Make(cert)); ok {
+			if peer := found.(*Peer); leaf.Equal(peer.Key) {
+				return peer, true
+			}
 		}
 	}
 	return nil, false

@@ -21,6 +21,8 @@ import (
 type Server struct {
 	side *side
 	mint *mint
+	// places are those of the handshakes that have a session.
+	places chan struct{}
 }
 
 // NewServer checks a configuration. A server without Credential, and one whose
@@ -34,7 +36,11 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inhandshake: server: %w", err)
 	}
-	return &Server{s, m}, nil
+	n := cfg.MaxHandshakes
+	if n == 0 {
+		n = tlsbinding.DefaultMaxHandshakes
+	}
+	return &Server{s, m, make(chan struct{}, n)}, nil
 }
 
 // TLSConfig is a configuration for any number of connections: of tls.NewListener,
@@ -113,7 +119,7 @@ type accepted struct {
 
 	// How the client attests, and the session for its evidence.
 	client  choice
-	session rp.Session
+	session *waiting // nil where a passport was agreed on
 }
 
 // configure has the client's wishes fulfilled by t. ctx is the handshake's.
@@ -184,17 +190,14 @@ func (c *accepted) attest(t *tls.Config, own choice) error {
 
 // challenge has the client asked for its evidence.
 func (c *accepted) challenge(ctx context.Context, t *tls.Config) error {
-	r := c.server.side.relying
 	var h seedwire.ServerHello
 	if c.client.evidence == nil {
 		h.ResultsProposal = &c.client.verifier
 	} else {
-		session, err := r.open(ctx)
+		session, err := c.server.open(ctx)
 		if err != nil {
 			return err
 		}
-		// The context ends with the handshake, however that ends.
-		context.AfterFunc(ctx, func() { session.Close() })
 		c.session = session
 		h.EvidenceProposal = &seedwire.EvidenceChallenge{Selected: *c.client.evidence, Nonce: session.Nonce()}
 	}
@@ -237,7 +240,15 @@ func (c *accepted) verify(ctx context.Context, cs tls.ConnectionState) error {
 		if err != nil {
 			return err
 		}
-		peer, err := s.relying.check(ctx, found, c.draft, c.client, c.session, &cs)
+		var session rp.Session
+		if c.session != nil {
+			defer c.session.end()
+			if err := c.session.arrived(ctx); err != nil {
+				return err
+			}
+			session = c.session.Session
+		}
+		peer, err := s.relying.check(ctx, found, c.draft, c.client, session, &cs)
 		if err != nil {
 			return err
 		}
