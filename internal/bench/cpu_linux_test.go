@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 )
 
 func TestCPUTimes(t *testing.T) {
+	runtime.LockOSThread() // for threadTime
+	defer runtime.UnlockOSThread()
 	self := map[string][]int{"self": {os.Getpid()}}
 	before, err := cpuTimes(self)
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,7 +66,7 @@ func TestSettle(t *testing.T) {
 				return tc.there[a.KID], nil
 			}}
 			r := &report{past: map[string]known{
-				"another": {event: eventAccepted, anchors: []reportAnchor{{KID: "09"}}},
+				"another": {event: eventAccepted, accepted: time.Unix(1, 0), anchors: []reportAnchor{{KID: "09"}}},
 				"refused": {event: eventRefused, anchors: []reportAnchor{{KID: "01"}}},
 			}}
 			got, err := p.settle(t.Context(), r, &provisionItem{anchors: tc.anchors, stateful: tc.stateful, dialect: tc.dialect})
