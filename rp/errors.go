@@ -4,9 +4,7 @@
 package rp
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/veraison/attested-tls/internal/apihttp"
@@ -59,16 +57,6 @@ func protocolf(operation, format string, args ...any) error {
 // problem makes an error of an answer.
 func (a *answer) problem(operation string) error {
 	e := &ProblemError{Operation: operation, Status: a.status, RetryAfter: a.retryAfter}
-	var document struct {
-		Title  string `json:"title"`
-		Detail string `json:"detail"`
-	}
-	if err := json.Unmarshal(a.body, &document); err != nil {
-		document.Detail = string(a.body[:min(len(a.body), apihttp.MaxText)])
-	}
-	e.Title, e.Detail = apihttp.Printable(document.Title), apihttp.Printable(document.Detail)
-	if e.Title == "" {
-		e.Title = http.StatusText(a.status)
-	}
+	e.Title, e.Detail = apihttp.Problem(a.status, a.body)
 	return e
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/veraison/ear"
 	"github.com/veraison/services/handler"
-	"github.com/veraison/services/proto"
 
 	"github.com/veraison/attested-tls/appraisal"
 	"github.com/veraison/attested-tls/bundle"
 	"github.com/veraison/attested-tls/endorsements"
+	"github.com/veraison/attested-tls/internal/pluginhost"
 	"github.com/veraison/attested-tls/testvectors"
 	"github.com/veraison/attested-tls/testvectors/internal/verdict"
 )
@@ -104,7 +104,7 @@ func TestPlugin(t *testing.T) {
 	each(t, func(t *testing.T, v testvectors.Vector) {
 		h := newHost(t)
 		for _, c := range v.CoRIMs {
-			if err := h.submit(c); err != nil {
+			if err := h.Submit(c); err != nil {
 				require.Equal(t, testvectors.BadEndorsement, v.Want.Verdict, "%v", err)
 				text, ok := strings.CutPrefix(err.Error(), decodeFailed)
 				require.True(t, ok, "%v", err)
@@ -112,27 +112,29 @@ func TestPlugin(t *testing.T) {
 				return
 			}
 		}
-		token := &proto.AttestationToken{
-			TenantId: tenant, Data: v.Evidence, MediaType: bundle.MediaType, Nonce: v.Nonce,
-		}
-		result, err := h.attest(token)
+		e := &pluginhost.Evidence{TenantId: "0", Data: v.Evidence, MediaType: bundle.MediaType, Nonce: v.Nonce}
+		token := e.Token()
+		result, err := h.Attest(e)
 		switch v.Want.Verdict {
 		case testvectors.BadEndorsement:
 			// The CoRIMs are right one by one. The host itself refuses to choose
 			// among the anchors that it finds, and so does the plugin.
 			require.EqualError(t, err, "found 2 trust anchors, want 1")
-			anchors := h.anchorsOf(t, token)
+			ids, err := h.Store.GetTrustAnchorIDs(token)
+			require.NoError(t, err)
+			require.Len(t, ids, 1)
+			anchors := h.Anchors(ids[0])
 			require.Len(t, anchors, 2)
-			err = h.evidence.ValidateEvidenceIntegrity(token, anchors, nil)
+			err = h.Evidence.ValidateEvidenceIntegrity(token, anchors, nil)
 			require.Error(t, err)
 			require.False(t, errors.Is(err, handler.BadEvidenceError{}), "it is not the evidence's fault")
 			_, reason, _ := strings.Cut(v.Want.Error, ": ") // after the place
 			assert.Equal(t, reason, err.Error())
 		case testvectors.BadEvidence:
 			require.ErrorIs(t, err, handler.BadEvidenceError{})
-			if errors.Is(err, errNoTrustAnchor) {
+			if errors.Is(err, pluginhost.ErrNoTrustAnchor) {
 				assert.Equal(t, string(bundle.UnknownKey), v.Want.Check)
-				err = h.evidence.ValidateEvidenceIntegrity(token, nil, nil)
+				err = h.Evidence.ValidateEvidenceIntegrity(token, nil, nil)
 			}
 			assert.Equal(t, v.Want.Error, detail(t, err))
 			assert.Contains(t, v.Want.Error, v.Want.Check+": ")

@@ -5,6 +5,7 @@ package apihttp
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -56,6 +57,24 @@ const maxText = 500
 
 // MaxText is how much of a body is worth giving to Printable.
 const MaxText = maxText + 1
+
+// Problem is the title and the detail of an answer that refuses: those of its
+// problem document (RFC 9457) or, if it is none, the status and the body, fit for
+// a message.
+func Problem(status int, body []byte) (title, detail string) {
+	var document struct {
+		Title  string `json:"title"`
+		Detail string `json:"detail"`
+	}
+	if err := json.Unmarshal(body, &document); err != nil {
+		document.Detail = string(body[:min(len(body), MaxText)])
+	}
+	title, detail = Printable(document.Title), Printable(document.Detail)
+	if title == "" {
+		title = http.StatusText(status)
+	}
+	return title, detail
+}
 
 // Printable makes a stranger's text fit for one line of a log.
 func Printable(s string) string {

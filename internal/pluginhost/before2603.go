@@ -5,6 +5,7 @@ package pluginhost
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/rpc"
 	"slices"
@@ -79,9 +80,21 @@ func add(store map[string][]string, e handler.Endorsement, keys func(string, *ha
 	return nil
 }
 
+// ErrNoTrustAnchor is in the bad evidence error that the host makes when it finds
+// no trust anchor under the plugin's key.
+var ErrNoTrustAnchor = errors.New("no trust anchor in the store")
+
+// Token is evidence as the handlers take it.
+func (e *Evidence) Token() *proto.AttestationToken {
+	return &proto.AttestationToken{TenantId: e.TenantId, Data: e.Data, MediaType: e.MediaType, Nonce: e.Nonce}
+}
+
+// Anchors returns all that are stored under a key of the store-handler's.
+func (v *Before2603) Anchors(id string) []string { return v.anchors[id] }
+
 // Attest has evidence appraised.
 func (v *Before2603) Attest(e *Evidence) (*ear.AttestationResult, error) {
-	token := &proto.AttestationToken{TenantId: e.TenantId, Data: e.Data, MediaType: e.MediaType, Nonce: e.Nonce}
+	token := e.Token()
 	ids, err := v.Store.GetTrustAnchorIDs(token)
 	if err != nil {
 		return nil, err
@@ -90,7 +103,7 @@ func (v *Before2603) Attest(e *Evidence) (*ear.AttestationResult, error) {
 	for _, id := range ids {
 		found := v.anchors[id]
 		if len(found) == 0 {
-			return nil, handler.BadEvidence("no trust anchor for the evidence")
+			return nil, handler.BadEvidence(fmt.Errorf("%w for %s", ErrNoTrustAnchor, id))
 		}
 		if len(found) != 1 {
 			return nil, fmt.Errorf("found %d trust anchors, want 1", len(found))

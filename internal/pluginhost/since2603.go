@@ -120,7 +120,7 @@ func (v *Since2603) findAnchors(ids []*comid.Environment) ([]*comid.KeyTriple, e
 			}
 		}
 		if len(found) == n {
-			return nil, handler.BadEvidence("no trust anchor for the evidence")
+			return nil, handler.BadEvidence(ErrNoTrustAnchor)
 		}
 	}
 	return found, nil
